@@ -1,0 +1,33 @@
+"""How long work reports where it is, and how it is told to stop.
+
+A job is a plain function that takes `progress` and `cancel`. It knows neither Qt nor a terminal.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from engine.errors import Cancelled
+
+# progress("Tracing layer 12", 0.4): what is happening, and the share of the whole job done, in [0, 1].
+Progress = Callable[[str, float], None]
+
+
+def silent(stage: str, fraction: float) -> None:
+    """Report nothing: the default where nobody watches."""
+
+
+def checkpoint(cancel: threading.Event | None) -> None:
+    """Raise `Cancelled` if the user asked the job to stop. Called between batches and between layers."""
+    if cancel is not None and cancel.is_set():
+        raise Cancelled
+
+
+def part(progress: Progress, start: float, end: float) -> Progress:
+    """Give a step of a longer job its own 0-to-1 scale inside [start, end] of the whole."""
+
+    def report(stage: str, fraction: float) -> None:
+        progress(stage, start + (end - start) * min(max(fraction, 0.0), 1.0))
+
+    return report
