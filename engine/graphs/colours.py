@@ -109,7 +109,7 @@ def signed_ramp(colours: GraphColours, steps: int = 17) -> tuple[str, ...]:
 def ramp_index(share: NDArray[np.floating], domain: float, steps: int = 17) -> NDArray[np.intp]:
     """Which of `signed_ramp`'s colours each signed share in [-domain, domain] takes.
 
-    Strength grows as the square root, and the neutral middle is kept for an exact zero: a weak edge still shows its sign.
+    Strength grows as the square root, and the neutral middle is kept for an exact zero: a weak edge still has a sign.
     """
     middle = steps // 2
     strength = np.sqrt(np.minimum(np.abs(share) / max(domain, 1e-12), 1.0))
