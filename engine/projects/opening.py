@@ -1,0 +1,112 @@
+"""Making a project file and opening one: every check a file must pass before anything trusts it."""
+
+from __future__ import annotations
+
+import sqlite3
+from importlib import metadata
+from pathlib import Path
+
+import sqlite_utils
+
+from engine.errors import RequestError
+from engine.projects.clock import now
+from engine.projects.connection import connect, damaged, plainly, transaction
+from engine.projects.header import Header, read_header
+from engine.projects.placing import placed
+from engine.projects.schema import APPLICATION_ID, PAGE_SIZE, TABLES, USER_VERSION
+
+# FTS5 keeps its index in ordinary tables of these names.
+_WORDS_TABLES = {f"words_{part}" for part in ("data", "idx", "content", "docsize", "config")}
+
+
+def make_file(path: Path, name: str, *, overwrite: bool) -> None:
+    """Write an empty project, whole or not at all.
+
+    Raises `RequestError` if something is there already or the folder is not, `MachineError` if it cannot be written.
+    """
+    with placed(path, overwrite=overwrite) as temporary, plainly(path.name):
+        db = connect(temporary, "rwc")
+        try:
+            _fill(db, name)
+        finally:
+            db.conn.close()
+
+
+def _fill(db: sqlite_utils.Database, name: str) -> None:
+    for pragma in (f"page_size={PAGE_SIZE}", "encoding='UTF-8'", "journal_mode=DELETE"):
+        db.conn.execute(f"PRAGMA {pragma}")
+    with transaction(db):
+        db.conn.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        db.conn.execute(f"PRAGMA user_version={USER_VERSION}")
+        for statement in TABLES.values():
+            db.conn.execute(statement)
+        program = f"circuit-loupe {_program_version()}"
+        db["project"].insert({"id": 1, "name": name, "created": now(), "program": program})
+
+
+def open_file(path: Path, mode: str) -> tuple[sqlite_utils.Database, Header]:
+    """Connect to a project, `mode` "ro" or "rw", after checking all that can be checked without reading its graphs.
+
+    Raises `RequestError` for a file that is not a whole project of a version this program reads.
+    """
+    header = read_header(path)
+    with plainly(path.name):
+        db = connect(path, mode)
+        try:
+            _check_pages(db, path.name)
+            _check_tables(db, path.name, header)
+            if mode == "rw":
+                db.conn.execute("PRAGMA journal_mode=DELETE")
+        except BaseException:
+            db.conn.close()
+            raise
+    return db, header
+
+
+def _check_pages(db: sqlite_utils.Database, name: str) -> None:
+    rows = db.conn.execute("PRAGMA quick_check(1)").fetchall()
+    if rows != [("ok",)] or db.conn.execute("PRAGMA foreign_key_check").fetchone() is not None:
+        raise damaged(name)
+
+
+def _check_tables(db: sqlite_utils.Database, name: str, header: Header) -> None:
+    found: dict[str, str] = {}
+    for kind, table, sql in db.conn.execute("SELECT type, name, sql FROM sqlite_master"):
+        if kind in ("view", "trigger"):
+            raise RequestError(f"{name} holds a {kind}, which no project has; do not trust where it came from.")
+        if kind == "table" and table not in _WORDS_TABLES and not table.startswith("sqlite_"):
+            found[table] = sql
+    # A newer minor version may add tables, and columns at the end of a table.
+    if header.newer_minor:
+        ours = {table: _columns(db, table) for table in TABLES if table in found}
+        right = set(TABLES) <= set(found) and all(
+            columns[: len(known)] == known for table, columns in ours.items() if (known := _known_columns()[table])
+        )
+    else:
+        right = found == TABLES
+    projects = db.conn.execute("SELECT count(*) FROM project").fetchone()[0] if right else 0
+    if projects != 1:
+        raise damaged(name)
+
+
+def _columns(db: sqlite_utils.Database, table: str) -> list[tuple[str, str, int]]:
+    rows = db.conn.execute("SELECT name, type, hidden FROM pragma_table_xinfo(?) ORDER BY cid", (table,)).fetchall()
+    # FTS5 adds hidden columns of its own after the declared ones.
+    return [(str(column), str(kind), int(hidden)) for column, kind, hidden in rows if hidden != 1]
+
+
+def _known_columns() -> dict[str, list[tuple[str, str, int]]]:
+    blank = sqlite_utils.Database(sqlite3.connect(":memory:"), recursive_triggers=False, execute_plugins=False)
+    try:
+        for statement in TABLES.values():
+            blank.conn.execute(statement)
+        return {table: _columns(blank, table) for table in TABLES}
+    finally:
+        blank.conn.close()
+
+
+def _program_version() -> str:
+    try:
+        return metadata.version("circuit-loupe")
+    except metadata.PackageNotFoundError:
+        return "unpacked"

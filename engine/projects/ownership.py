@@ -1,0 +1,108 @@
+"""Who has a project open for writing: one row, so that a second program opens the file read-only."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+import time
+from dataclasses import dataclass
+
+import psutil
+import sqlite_utils
+
+HEARTBEAT_SECONDS = 60.0
+# On another machine only the heartbeat tells whether a program is alive; asleep for five minutes, it has lost the file.
+STALE_SECONDS = 300.0
+_SAME_START = 2.0  # seconds: process start times are read from a clock that ticks
+
+# Tokens of the projects that this process has open for writing.
+_ours: set[str] = set()
+_ours_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A program that has a project open for writing."""
+
+    token: str
+    process: int
+    started: float  # seconds since 1970, from the system's process table
+    host: str
+    heartbeat: float  # seconds since 1970
+
+    @property
+    def sentence(self) -> str:
+        """Says who has the project."""
+        if self.process == os.getpid() and self.host == socket.gethostname():
+            return "This project is already open in this program."
+        return f"This project is open in another window (process {self.process} on {self.host})."
+
+
+def read_owner(db: sqlite_utils.Database) -> Owner | None:
+    """Who the file says has it open, alive or not."""
+    row = db.conn.execute("SELECT token, process, started, host, heartbeat FROM owner").fetchone()
+    return None if row is None else Owner(*row)
+
+
+def is_alive(owner: Owner, at: float | None = None) -> bool:
+    """Whether the program that claimed a project still runs, as far as this machine can tell."""
+    if owner.host != socket.gethostname():
+        age = (time.time() if at is None else at) - owner.heartbeat
+        return age < STALE_SECONDS
+    if owner.process == os.getpid() and _is_this_process(owner):
+        with _ours_lock:
+            return owner.token in _ours
+    try:
+        return abs(psutil.Process(owner.process).create_time() - owner.started) < _SAME_START
+    except (psutil.NoSuchProcess, ValueError, OverflowError):
+        return False
+    except psutil.AccessDenied:
+        return True
+
+
+def claim(db: sqlite_utils.Database) -> tuple[str, Owner | None]:
+    """Become the owner inside the caller's transaction, unless a living one is there, who is returned instead."""
+    owner = read_owner(db)
+    if owner is not None and is_alive(owner):
+        return "", owner
+    token = secrets.token_hex(16)
+    db.conn.execute("DELETE FROM owner")
+    db.conn.execute(
+        "INSERT INTO owner (id, token, process, started, host, heartbeat) VALUES (1, ?, ?, ?, ?, ?)",
+        (token, os.getpid(), psutil.Process().create_time(), socket.gethostname(), time.time()),
+    )
+    return token, None
+
+
+def remember(token: str) -> None:
+    """Keep the token of a project this process has opened, once its claim is committed."""
+    with _ours_lock:
+        _ours.add(token)
+
+
+def forget(token: str) -> None:
+    """The project with this token is closed."""
+    with _ours_lock:
+        _ours.discard(token)
+
+
+def still_owns(db: sqlite_utils.Database, token: str) -> bool:
+    """Whether nobody took the project over, as happens after a long sleep of this machine."""
+    row = db.conn.execute("SELECT token FROM owner").fetchone()
+    return row is not None and row[0] == token
+
+
+def beat(db: sqlite_utils.Database, token: str) -> None:
+    """Say that the owner is alive, inside the caller's transaction."""
+    db.conn.execute("UPDATE owner SET heartbeat = ? WHERE token = ?", (time.time(), token))
+
+
+def release(db: sqlite_utils.Database, token: str) -> None:
+    """Give the project back, inside the caller's transaction."""
+    db.conn.execute("DELETE FROM owner WHERE token = ?", (token,))
+
+
+def _is_this_process(owner: Owner) -> bool:
+    return abs(psutil.Process().create_time() - owner.started) < _SAME_START

@@ -1,0 +1,322 @@
+"""A project that is open: the one object through which the rest of the program reads and writes a `.loupe` file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import sqlite_utils
+
+from engine.graphs.graph import AttributionGraph
+from engine.projects import history, plain_json, search, snapshots, traces
+from engine.projects.annotations import MAX_NAME, Annotations, PlaceKey, TraceEdits, clean_text, read_annotations
+from engine.projects.history import Edit, EditDone
+from engine.projects.opening import make_file
+from engine.projects.ownership import Owner
+from engine.projects.project_file import ProjectFile
+from engine.projects.rows import RowChange, index_text, read_row
+from engine.projects.search import SearchHit
+from engine.projects.snapshots import SnapshotRow
+from engine.projects.traces import TraceRow
+
+SUFFIX = ".loupe"
+
+
+class Project:
+    """An open project file. Every edit is committed before its method returns, or has changed nothing.
+
+    Edits belong to one thread; `add_trace` and reading may come from any. Whatever goes wrong is a `RequestError` or a
+    `MachineError` with one sentence.
+    """
+
+    def __init__(self, file: ProjectFile) -> None:
+        self._file = file
+        self._joinable: tuple[str, int] | None = None  # merge key and history row of the last edit of this session
+        self._names: dict[int, list[str]] = {}  # of nodes, by trace
+
+    # Opening and closing
+
+    @classmethod
+    def create(cls, path: Path | str, *, name: str | None = None, overwrite: bool = False) -> Self:
+        """Make a new project and open it. A file that is already there is refused unless `overwrite`."""
+        path = Path(path)
+        make_file(path, clean_text(name or path.stem, MAX_NAME, "A name"), overwrite=overwrite)
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: Path | str, *, read_only: bool = False) -> Self:
+        """Open a project; read-only if asked, if another program has it, or if it cannot be written.
+
+        Raises `RequestError` for a file that is no project, damaged, or of a newer major version.
+        """
+        return cls(ProjectFile(Path(path), read_only=read_only))
+
+    def close(self) -> None:
+        """Give the file back. Nothing is lost by not calling it: there is no unsaved state."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return self._file.path
+
+    @property
+    def read_only(self) -> bool:
+        """Whether edits are refused."""
+        return self._file.read_only_reason is not None
+
+    @property
+    def read_only_reason(self) -> str | None:
+        """Why edits are refused, one sentence; None while the project may be edited."""
+        return self._file.read_only_reason
+
+    @property
+    def owner(self) -> Owner | None:
+        """The program that has the project open for writing, if it is another one."""
+        return self._file.owner
+
+    @property
+    def name(self) -> str:
+        """What a person calls the project."""
+        with self._file.reading() as db:
+            return str(db.conn.execute("SELECT name FROM project").fetchone()[0])
+
+    def heartbeat(self) -> None:
+        """Tell other machines that this program is alive; call it from a timer as often as is handy.
+
+        Raises `RequestError` if another program took the project over, which is then read-only here.
+        """
+        self._file.heartbeat()
+
+    def save_copy(self, path: Path | str, *, overwrite: bool = False) -> None:
+        """Write the whole project, history included, to another file, which nobody has open.
+
+        Works for a read-only project, and for one whose file was deleted.
+        """
+        self._file.save_copy(Path(path), overwrite=overwrite)
+
+    # Traces
+
+    def add_trace(self, trace_report: dict[str, Any], graph: AttributionGraph, *, title: str) -> int:
+        """Keep a trace; its number. May be called from any thread.
+
+        Not a step of undo: nobody wants to take back a job that ended between two edits; `delete_trace` is for that.
+        """
+        packed = traces.pack_trace(trace_report, graph, clean_text(title, MAX_NAME, "A title"))
+        with self._file.writing() as db:
+            number = traces.store_trace(db, packed)
+            index_text(db, "trace", {"id": number, "title": packed.row["title"]})
+        return number
+
+    def traces(self) -> list[TraceRow]:
+        """The traces of the project, oldest first."""
+        with self._file.reading() as db:
+            return traces.list_traces(db)
+
+    def load_graph(self, trace_id: int) -> AttributionGraph:
+        """The graph of a trace as it was saved; its arrays are read-only."""
+        with self._file.reading() as db:
+            return traces.read_graph(db, trace_id)
+
+    def report(self, trace_id: int) -> dict[str, Any]:
+        """The report of a trace: provenance, settings, scores and timings."""
+        with self._file.reading() as db:
+            return traces.read_report(db, trace_id)
+
+    # What a person adds
+
+    def annotations(self, trace_id: int) -> Annotations:
+        """Pins, labels, supernodes, note and positions of a trace."""
+        with self._file.reading() as db:
+            return read_annotations(db, trace_id)
+
+    def pin(self, trace_id: int, nodes: Sequence[int]) -> EditDone | None:
+        """Pin nodes, after those already pinned. Like every edit: None if nothing changed."""
+        return self._edit(trace_id, lambda edits: edits.pin(nodes))
+
+    def unpin(self, trace_id: int, nodes: Sequence[int]) -> EditDone | None:
+        """Take pins away."""
+        return self._edit(trace_id, lambda edits: edits.unpin(nodes))
+
+    def set_label(self, trace_id: int, node: int, text: str, *, merge: str | None = None) -> EditDone | None:
+        """Name a node; an empty text takes the name away.
+
+        Edits with the same `merge` key, one after the other, are one step of undo.
+        """
+        return self._edit(trace_id, lambda edits: edits.label(node, text, self._node_name(trace_id, node)), merge)
+
+    def set_note(self, trace_id: int, text: str, *, merge: str | None = None) -> EditDone | None:
+        """Write the trace's note; `merge` as in `set_label`."""
+        return self._edit(trace_id, lambda edits: edits.note(text), merge)
+
+    def set_position(
+        self, trace_id: int, key: PlaceKey, x: float, y: float, *, merge: str | None = None
+    ) -> EditDone | None:
+        """Put a node (its number) or anything else (a text) somewhere in the circuit; `merge` as in `set_label`."""
+        return self._edit(trace_id, lambda edits: edits.place(key, x, y), merge)
+
+    def add_group(self, trace_id: int, name: str, nodes: Sequence[int]) -> int:
+        """Make a supernode; its number, which is never given again. Nodes that were in another supernode leave it."""
+        numbers: list[int] = []
+
+        def work_out(edits: TraceEdits) -> Edit:
+            edit, number = edits.add_group(name, nodes)
+            numbers.append(number)
+            return edit
+
+        self._edit(trace_id, work_out)
+        return numbers[0]
+
+    def rename_group(self, trace_id: int, group: int, name: str, *, merge: str | None = None) -> EditDone | None:
+        """Give a supernode another name."""
+        return self._edit(trace_id, lambda edits: edits.rename_group(group, name), merge)
+
+    def recolour_group(self, trace_id: int, group: int, colour: str) -> EditDone | None:
+        """Give a supernode another colour, "#rrggbb" or a name of the theme; "" lets the theme choose."""
+        return self._edit(trace_id, lambda edits: edits.recolour_group(group, colour))
+
+    def collapse_group(self, trace_id: int, group: int, collapsed: bool) -> EditDone | None:
+        """Draw a supernode as one node, or open it."""
+        return self._edit(trace_id, lambda edits: edits.collapse_group(group, collapsed))
+
+    def set_group_nodes(self, trace_id: int, group: int, nodes: Sequence[int]) -> EditDone | None:
+        """Replace the nodes of a supernode; without any it is removed."""
+        return self._edit(trace_id, lambda edits: edits.set_group_nodes(group, nodes))
+
+    def remove_group(self, trace_id: int, group: int) -> EditDone | None:
+        """Take a supernode apart; its nodes stay."""
+        return self._edit(trace_id, lambda edits: edits.remove_group(group))
+
+    def rename_trace(self, trace_id: int, title: str) -> EditDone | None:
+        """Give a trace another title."""
+        return self._edit(trace_id, lambda edits: edits.rename(title))
+
+    def delete_trace(self, trace_id: int) -> EditDone | None:
+        """Take a trace out of the project; undo brings it back with everything on it."""
+        return self._edit(trace_id, lambda edits: edits.delete())
+
+    def rename(self, name: str) -> EditDone | None:
+        """Give the project another name; the file keeps its own."""
+        name = clean_text(name, MAX_NAME, "A name")
+
+        def work_out(db: sqlite_utils.Database) -> Edit:
+            row = read_row(db, "project", {"id": 1})
+            return Edit("Rename the project", None, [RowChange("project", {"id": 1}, row, {"id": 1, "name": name})])
+
+        return self._commit(work_out)
+
+    # History
+
+    def undo(self) -> EditDone | None:
+        """Take the last edit back; None if there is none. Reaches back across a restart."""
+        self._joinable = None
+        with self._file.writing() as db:
+            return history.undo(db)
+
+    def redo(self) -> EditDone | None:
+        """Make the edit again that was undone last; None if there is none."""
+        self._joinable = None
+        with self._file.writing() as db:
+            return history.redo(db)
+
+    @property
+    def undo_title(self) -> str | None:
+        """The title of the edit that `undo` would take back."""
+        with self._file.reading() as db:
+            return history.next_title(db, undone=0)
+
+    @property
+    def redo_title(self) -> str | None:
+        """The title of the edit that `redo` would make again."""
+        with self._file.reading() as db:
+            return history.next_title(db, undone=1)
+
+    def snapshots(self) -> list[SnapshotRow]:
+        """The states kept from earlier openings of this project, newest first."""
+        with self._file.reading() as db:
+            return snapshots.list_snapshots(db)
+
+    def restore_snapshot(self, snapshot_id: int) -> EditDone | None:
+        """Go back to a kept state, as one edit that can be undone."""
+        return self._commit(lambda db: snapshots.restoring(db, snapshot_id))
+
+    def search(self, words: str) -> list[SearchHit]:
+        """Labels, notes, supernodes and traces that hold every word or its beginning."""
+        with self._file.reading() as db:
+            return search.find(db, words)
+
+    # Kept without history
+
+    def set_view(self, trace_id: int, value: dict[str, Any]) -> None:
+        """Keep how a trace is shown (thresholds, zoom): not an edit, never undone."""
+        text = plain_json.write(value)
+        with self._file.writing() as db:
+            db.conn.execute("INSERT OR REPLACE INTO view (trace, value) VALUES (?, ?)", (trace_id, text))
+
+    def view(self, trace_id: int) -> dict[str, Any]:
+        """How a trace was last shown; empty if nobody kept it."""
+        with self._file.reading() as db:
+            row = db.conn.execute("SELECT value FROM view WHERE trace = ?", (trace_id,)).fetchone()
+            return {} if row is None else plain_json.read_table(row[0])
+
+    def save_effects(self, key: str | int, value: Any) -> None:
+        """Keep what a feature does to the logits, so that it can be shown without the model."""
+        self._keep("effect", str(key), value)
+
+    def effects(self, key: str | int) -> Any:
+        """What was kept under a key, or None."""
+        return self._kept("effect", str(key))
+
+    def set_setting(self, key: str, value: Any) -> None:
+        """Keep a setting of this project, such as the draft in the prompt bar: not an edit, never undone."""
+        self._keep("setting", key, value)
+
+    def setting(self, key: str, default: Any = None) -> Any:
+        """A setting, or `default`."""
+        found = self._kept("setting", key)
+        return default if found is None else found
+
+    def _keep(self, table: str, key: str, value: Any) -> None:
+        text = plain_json.write(value)
+        with self._file.writing() as db:
+            db.conn.execute(f"INSERT OR REPLACE INTO {table} (key, value) VALUES (?, ?)", (key, text))
+
+    def _kept(self, table: str, key: str) -> Any:
+        with self._file.reading() as db:
+            row = db.conn.execute(f"SELECT value FROM {table} WHERE key = ?", (key,)).fetchone()
+            return None if row is None else plain_json.read(row[0])
+
+    # How everything above reads and writes
+
+    def _edit(self, trace_id: int, work_out: Callable[[TraceEdits], Edit], merge: str | None = None) -> EditDone | None:
+        return self._commit(lambda db: work_out(TraceEdits(db, trace_id)), merge)
+
+    def _commit(self, work_out: Callable[[sqlite_utils.Database], Edit], merge: str | None = None) -> EditDone | None:
+        last, self._joinable = self._joinable, None  # after a failure the next edit starts a step of its own
+        with self._file.writing() as db:
+            edit = work_out(db)
+            edit = replace(edit, changes=[change for change in edit.changes if change.before != change.after])
+            if edit.changes:
+                joins = merge is not None and last is not None and last[0] == merge
+                number = history.apply_edit(db, edit, join=last[1] if joins and last else None)
+                last = None if merge is None or number is None else (merge, number)
+        self._joinable = last
+        return EditDone(edit.title, edit.trace) if edit.changes else None
+
+    def _node_name(self, trace_id: int, node: int) -> str | None:
+        if trace_id not in self._names:
+            with self._file.reading() as db:
+                self._names[trace_id] = traces.node_names(db, trace_id)
+        names = self._names[trace_id]
+        return names[node] if 0 <= node < len(names) else None

@@ -1,0 +1,156 @@
+"""An open file: its connection behind one lock, reading and writing in transactions, and who may write."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlite_utils
+
+from engine.errors import MachineError, RequestError
+from engine.projects import ownership, snapshots
+from engine.projects.connection import connect, damaged, explain, moved, plainly, transaction
+from engine.projects.damage import DamageError
+from engine.projects.opening import open_file
+from engine.projects.ownership import Owner
+from engine.projects.placing import placed
+
+_ASKED = "This project was opened for reading only."
+_NEWER = "A newer Circuit Loupe wrote this project, so it is open for reading only; update to edit it."
+_TAKEN = "Another program took this project over while this one was asleep, so it is open for reading only."
+
+
+class ProjectFile:
+    """One connection to one project file, safe to use from several threads.
+
+    `read_only_reason` is one sentence, or None while the file may be written; `owner` is the other program that has it.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool) -> None:
+        self.path = path
+        self.owner: Owner | None = None
+        self.read_only_reason: str | None = None
+        self._token = ""
+        self._lock = threading.RLock()
+        self._closed = False
+        self._last_beat = time.monotonic()
+        self._db = self._open(_ASKED if read_only else None)
+        self._identity = _identity(path)
+        # A project that is dropped without close() must not keep this process from opening it again.
+        weakref.finalize(self, ownership.forget, self._token)
+
+    def _open(self, reason: str | None) -> sqlite_utils.Database:
+        if reason is None:
+            db, reason = self._open_for_writing()
+            if db is not None:
+                return db
+        self.read_only_reason = reason
+        db, _ = open_file(self.path, "ro")
+        return db
+
+    def _open_for_writing(self) -> tuple[sqlite_utils.Database | None, str]:
+        """The connection, or None and why there is none."""
+        try:
+            db, header = open_file(self.path, "rw")
+        except MachineError as error:
+            return None, error.sentence
+        reason, kept = _NEWER, False
+        try:
+            if not header.newer_minor:
+                with plainly(self.path.name), transaction(db):
+                    self._token, self.owner = ownership.claim(db)
+                    if self.owner is None:
+                        snapshots.take_snapshot(db)
+                kept = self.owner is None
+                if self.owner is not None:
+                    reason = f"{self.owner.sentence[:-1]}, so it is open here for reading only."
+        except MachineError as error:
+            self._token, reason = "", error.sentence
+        finally:
+            if not kept:
+                db.conn.close()
+        if kept:
+            ownership.remember(self._token)
+        return (db if kept else None), reason
+
+    def close(self) -> None:
+        """Give the file back to other programs."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            try:
+                if self.read_only_reason is None and _identity(self.path) == self._identity:
+                    with transaction(self._db):
+                        ownership.release(self._db, self._token)
+            except sqlite3.Error:
+                pass  # the owner's row goes stale by itself, and a full disk must not keep a window open
+            finally:
+                ownership.forget(self._token)
+                self._db.conn.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite_utils.Database]:
+        """The connection, for one reader at a time; what goes wrong becomes one sentence."""
+        with self._lock:
+            if self._closed:
+                raise RequestError("The project is closed; open it again.")
+            try:
+                yield self._db
+            except sqlite3.Error as error:
+                raise explain(self.path.name, error) from error
+            except DamageError as error:
+                raise damaged(self.path.name) from error
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite_utils.Database]:
+        """One transaction: committed at the end of the block, or nothing has changed."""
+        with self.reading() as db:
+            if self.read_only_reason is not None:
+                raise RequestError(f"{self.read_only_reason} Save a copy to edit it.")
+            if _identity(self.path) != self._identity:
+                raise moved(self.path.name)
+            with transaction(db):
+                if not ownership.still_owns(db, self._token):
+                    self.owner, self.read_only_reason = ownership.read_owner(db), _TAKEN
+                    raise RequestError(f"{_TAKEN} Save a copy to edit it.")
+                # Undo brings rows back in the order they went; references are checked when all of them are there.
+                db.conn.execute("PRAGMA defer_foreign_keys=ON")
+                yield db
+
+    def heartbeat(self) -> None:
+        """Say that this program is alive, if it is time to; `RequestError` if another one took the file over."""
+        if self.read_only_reason is not None or time.monotonic() - self._last_beat < ownership.HEARTBEAT_SECONDS:
+            return
+        try:
+            with self.writing() as db:
+                ownership.beat(db, self._token)
+        except MachineError:
+            return  # a full disk now may have room at the next beat; an edit says so in its own words
+        self._last_beat = time.monotonic()
+
+    def save_copy(self, path: Path, *, overwrite: bool) -> None:
+        """Write the whole file to another path, which then nobody has open."""
+        if path.exists() and self.path.exists() and path.samefile(self.path):
+            raise RequestError(f"{path.name} is this project itself; choose another name for the copy.")
+        with self.reading() as db, placed(path, overwrite=overwrite) as temporary, plainly(path.name):
+            copy = connect(temporary, "rwc")
+            try:
+                db.conn.backup(copy.conn)
+                copy.conn.execute("DELETE FROM owner")
+            finally:
+                copy.conn.close()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file stands at a path; None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
