@@ -25,8 +25,9 @@ class Target:
     """What is traced, at one position.
 
     Neither `token` nor `token_id` nor `direction`: the smallest set of top tokens that holds `logit_mass` of the
-    probability, at most `top_logits`. `against` makes it the difference of two tokens. `direction` is a vector of the
-    residual stream before the final norm, of length d_model.
+    probability, at most `top_logits`. `against` makes it the difference of two tokens (against the top token where no
+    token is named). `direction` is a vector in the space that the unembedding reads (after the final norm), of length
+    d_model.
     """
 
     token: str | None = None

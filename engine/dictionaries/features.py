@@ -1,0 +1,75 @@
+"""What the tracer asks of a source of features, whatever it is: neurons, per-layer or cross-layer transcoders.
+
+Layout of gradients everywhere in the tracer: (T', n, d), positions first, so that a cut to the first positions and one
+position's rows are both contiguous. n counts targets swept together.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Protocol
+
+from torch import Tensor
+
+from engine.models.recording import Recording
+from engine.progress import Progress, silent
+
+
+class LayerFeatures(Protocol):
+    """The active features of one layer on one recorded prompt, S of them, sorted by (position, feature)."""
+
+    @property
+    def position(self) -> Tensor:
+        """(S,) int64."""
+
+    @property
+    def feature(self) -> Tensor:
+        """(S,) int64, the feature's number within its layer."""
+
+    @property
+    def activation(self) -> Tensor:
+        """(S,) what the feature's decoder vector is multiplied by."""
+
+    @property
+    def error(self) -> Tensor | None:
+        """(T, d) what the MLP writes that the features, biases and skip do not explain; None where nothing is left."""
+
+    @property
+    def bias(self) -> Tensor | None:
+        """(T, d) what is written after this layer's MLP by biases and by positions whose features are left out."""
+
+    def edges(self, gradient: Tensor) -> Tensor:
+        """Direct effects (n, S') of the features at the first T' positions, for gradients (T', n, d) after the MLP."""
+
+    def read_vectors(self, index: Tensor) -> Tensor:
+        """(k, d) the direction each feature reads, in the residual stream before the MLP's norm."""
+
+    def values(self, index: Tensor) -> Tensor:
+        """(k,) each feature's linear form at the recorded residual: pre-activation, or a neuron's value."""
+
+    def own_bias(self, index: Tensor) -> Tensor:
+        """(k,) the constant part of each linear form: encoder bias, and the norm's shift read through the encoder."""
+
+    def pull_skip(self, gradient: Tensor) -> Tensor | None:
+        """Pull (T', n, d) back through a linear bypass of the MLP to the residual before it; None without one."""
+
+    def pull_features(self, gradient: Tensor) -> Tensor:
+        """Pull (T', n, d) back through the features themselves, their gates held: only the relevance pass does so."""
+
+
+class Features(Protocol):
+    """A dictionary for every layer of one model."""
+
+    name: str
+    # "neurons" or "transcoders": decides what is influence and which scores apply.
+    kind: str
+    fingerprint: str
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether the features leave something unexplained, so that replacement and completeness apply."""
+
+    def read(
+        self, recording: Recording, progress: Progress = silent, cancel: threading.Event | None = None
+    ) -> list[LayerFeatures]:
+        """The active features of every layer."""

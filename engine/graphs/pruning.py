@@ -1,0 +1,93 @@
+"""Views of a graph: which nodes and edges are shown at two thresholds. Nothing is copied and nothing is thrown away.
+
+Thresholds follow circuit-tracer (`prune_graph`): nodes by cumulative influence, then edges by cumulative edge score on
+the kept nodes, then nodes without a way in or out go. With neurons the measure is relevance, see docs/method-notes.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.graphs.graph import AttributionGraph, NodeKind
+from engine.graphs.influence import cumulative_cut, propagate, row_share, target_weight
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class GraphView:
+    """Masks over a graph: `nodes` (N,), `edges` (E,), and the share of all nodes' influence that `nodes` hold."""
+
+    nodes: Mask
+    edges: Mask
+    explained: float
+
+
+def everything(graph: AttributionGraph) -> GraphView:
+    """The view that hides nothing."""
+    return GraphView(np.ones(graph.n_nodes, bool), np.ones(graph.n_edges, bool), 1.0)
+
+
+def prune(
+    graph: AttributionGraph,
+    node_threshold: float = 0.8,
+    edge_threshold: float = 0.98,
+    *,
+    hide_errors: bool = False,
+    hide_bos: bool = False,
+    keep: Iterable[int] = (),
+    compatible: bool = False,
+) -> GraphView:
+    """Show the nodes that hold `node_threshold` of influence and the edges that hold `edge_threshold` of edge score.
+
+    Tokens and logits always stay, and so do the nodes in `keep` (pins). `hide_errors` and `hide_bos` take error nodes
+    and everything at the first position away. `compatible` normalises as circuit-tracer does, without the rest.
+    """
+    score = graph.influence.astype(np.float64)
+    always = (graph.kind == NodeKind.EMBEDDING) | (graph.kind == NodeKind.LOGIT)
+    nodes = always | ((score >= cumulative_cut(score, node_threshold)) & (score > 0))
+    if hide_errors:
+        nodes &= graph.kind != NodeKind.ERROR
+    if hide_bos:
+        nodes &= graph.position != 0
+    kept = np.fromiter(keep, dtype=np.int64)
+    nodes[kept] = True
+    always = always.copy()
+    always[kept] = True
+    edges = nodes[graph.source] & nodes[graph.target]
+    edge_score = score_edges(graph, edges, compatible=compatible)
+    edges &= (edge_score >= cumulative_cut(edge_score[edges], edge_threshold)) & (edge_score > 0)
+    nodes, edges = _drop_loose_ends(graph, nodes, edges, always & nodes)
+    total = float(score.sum())
+    return GraphView(nodes, edges, float(score[nodes].sum()) / total if total > 0 else 1.0)
+
+
+def score_edges(graph: AttributionGraph, edges: Mask, *, compatible: bool = False) -> NDArray[np.float64]:
+    """(E,) an edge's share of its target's input times the target's influence (a logit: its weight), 0 where masked."""
+    share = row_share(graph, edges=edges, count_rest=False)
+    if graph.measure == "relevance" and not compatible:
+        importance = graph.influence.astype(np.float64)
+    else:
+        importance = propagate(graph, share)
+    return share * (importance + target_weight(graph))[graph.target]
+
+
+def _drop_loose_ends(graph: AttributionGraph, nodes: Mask, edges: Mask, always: Mask) -> tuple[Mask, Mask]:
+    """Remove, until nothing changes, nodes without an outgoing edge and features without an incoming one."""
+    feature = graph.kind == NodeKind.FEATURE
+    number = np.flatnonzero(edges)
+    while True:
+        has_out = np.bincount(graph.source[number], minlength=graph.n_nodes) > 0
+        has_in = np.bincount(graph.target[number], minlength=graph.n_nodes) > 0
+        stay = nodes & (always | (has_out & (has_in | ~feature)))
+        if (stay == nodes).all():
+            break
+        nodes = stay
+        number = number[nodes[graph.source[number]] & nodes[graph.target[number]]]
+    edges = np.zeros(graph.n_edges, bool)
+    edges[number] = True
+    return nodes, edges

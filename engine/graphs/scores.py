@@ -1,0 +1,54 @@
+"""Replacement and completeness: how much of the targets a graph of transcoder features explains.
+
+Ameisen et al. 2025, "Graph evaluation"; definitions as in circuit-tracer's `compute_graph_scores`. Two sets:
+
+* `scores(graph)`: what the graph leaves out (`rest`: nodes not traced, edges not kept) counts as error, so neither a
+  smaller budget nor pruning can raise a score. Biases are not error in completeness and absent from replacement.
+* `scores(graph, compatible=True)`: rows are normalised over features, errors and embeddings only, as circuit-tracer's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.graphs.graph import AttributionGraph, NodeKind
+from engine.graphs.influence import propagate, row_share, target_weight
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Both in [0, 1]; None for neurons, to which they do not apply (there is no error to leave unexplained)."""
+
+    replacement: float | None
+    completeness: float | None
+
+
+def scores(graph: AttributionGraph, *, compatible: bool = False) -> Scores:
+    """Replacement and completeness of a graph; None for both where the features leave no error."""
+    if graph.measure == "relevance":
+        return Scores(None, None)
+    edges = None
+    if compatible:
+        edges = graph.kind[graph.source] != NodeKind.BIAS
+    share = row_share(graph, edges=edges, count_rest=not compatible)
+    influence = propagate(graph, share)
+    is_error = graph.kind == NodeKind.ERROR
+    from_error = np.bincount(
+        graph.target, weights=np.where(is_error[graph.source], share, 0.0), minlength=graph.n_nodes
+    )
+    flow = influence + target_weight(graph)
+    lost = 0.0
+    if not compatible:
+        traced = graph.traced
+        unkept = np.zeros(graph.n_nodes)
+        unkept[traced] = graph.rest_absolute / np.maximum(graph.input_mass[traced], 1e-10)
+        lost = float((unkept * flow).sum())
+        from_error = from_error + unkept
+    embedded = float(influence[graph.kind == NodeKind.EMBEDDING].sum())
+    wrong = float(influence[is_error].sum()) + lost
+    return Scores(
+        replacement=embedded / (embedded + wrong) if embedded + wrong > 0 else None,
+        completeness=float(((1 - from_error) * flow).sum() / flow.sum()) if flow.sum() > 0 else None,
+    )

@@ -1,0 +1,32 @@
+"""The model families the tracer knows. One module a family, about a screenful each; nothing copied between them.
+
+To add one: a module with MODEL_TYPES (transformers' `model_type`s) and `adapt(hf) -> ModelWeights`, named here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.errors import RequestError
+from engine.models.families import gemma3, llama
+from engine.models.weights import ModelWeights
+
+_FAMILIES = {model_type: module for module in (llama, gemma3) for model_type in module.MODEL_TYPES}
+
+
+def known_model_types() -> tuple[str, ...]:
+    """transformers' `model_type` of every family that can be traced."""
+    return tuple(sorted(_FAMILIES))
+
+
+def adapt(hf: Any) -> ModelWeights:
+    """The weights of a transformers model by role; `RequestError` for a family that is not known."""
+    model_type = str(hf.config.model_type)
+    if model_type not in _FAMILIES:
+        raise RequestError(
+            f"Models of the family {model_type!r} cannot be traced yet; open one of: {', '.join(known_model_types())}."
+        )
+    return _FAMILIES[model_type].adapt(hf)
+
+
+__all__ = ["adapt", "known_model_types"]

@@ -1,0 +1,20 @@
+"""Recording + dictionary + target -> attribution graph."""
+
+from __future__ import annotations
+
+from engine.tracing.spec import Prompt, Target, TraceSpec
+
+__all__ = ["CONSERVATION_BOUND", "Prompt", "Target", "Trace", "TraceSpec", "estimate_bytes", "trace"]
+
+
+def __getattr__(name: str) -> object:
+    """Load what needs torch only when it is asked for."""
+    if name in {"Trace", "trace", "CONSERVATION_BOUND"}:
+        import importlib
+
+        return getattr(importlib.import_module("engine.tracing.run"), name)
+    if name == "estimate_bytes":
+        from engine.tracing.memory import estimate_bytes
+
+        return estimate_bytes
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

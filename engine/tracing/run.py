@@ -1,0 +1,278 @@
+"""One trace, from a prompt to an attribution graph with its proof: record, read features, rank, sweep, check."""
+
+from __future__ import annotations
+
+import platform
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from engine.dictionaries.features import Features, LayerFeatures
+from engine.errors import RequestError
+from engine.graphs import AttributionGraph, keep_strongest, scores
+from engine.models.recording import Recording, record
+from engine.progress import Progress, checkpoint, part, silent
+from engine.tracing.assembly import assemble
+from engine.tracing.columns import Columns, lay_columns
+from engine.tracing.frozen import freeze
+from engine.tracing.memory import require_memory
+from engine.tracing.relevance import Relevance, relevance
+from engine.tracing.rows import RowTable, trace_rows
+from engine.tracing.selection import Plan, budget_plan, forced_plan, relevance_plan
+from engine.tracing.spec import TraceSpec
+from engine.tracing.sweep import FrozenModel
+from engine.tracing.targets import NextToken, TargetSet, choose_targets, predict
+
+if TYPE_CHECKING:
+    from engine.models.language_model import LanguageModel
+
+# A trace whose worst row misses its own value by more than this is not to be trusted (method.md, "Conservation").
+CONSERVATION_BOUND = 1e-4
+PREDICTED_TOKENS = 10
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A finished trace: the graph, and the report that `--report` writes (plain JSON values; also in `graph.meta`)."""
+
+    graph: AttributionGraph
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Swept:
+    """Everything a trace computes before it becomes a graph; tests compare it with autograd in float64."""
+
+    model: FrozenModel
+    layers: Sequence[LayerFeatures]
+    columns: Columns
+    plan: Plan
+    targets: TargetSet
+    ranked: Relevance
+    table: RowTable
+
+
+class _Clock:
+    """Seconds by phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, phase: str) -> None:
+        now = time.perf_counter()
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
+        self._last = now
+
+
+def trace(
+    model: LanguageModel,
+    features: Features,
+    spec: TraceSpec,
+    progress: Progress = silent,
+    cancel: threading.Event | None = None,
+) -> Trace:
+    """Trace one prompt.
+
+    Raises `RequestError` for a request that cannot be met (empty prompt, unknown token, position outside the prompt),
+    `MachineError` where it would not fit into memory, `Cancelled` between layers.
+    """
+    clock = _Clock()
+    progress("Reading the prompt", 0.0)
+    token_ids = _token_ids(model, spec)
+    require_memory(model, len(token_ids), spec)
+    clock.lap("prompt")
+    progress("Running the model", 0.01)
+    recording = record(
+        model.hf,
+        model.weights,
+        token_ids,
+        first_position=1 if model.tokenizer.is_special(token_ids[0]) else 0,
+        cancel=cancel,
+    )
+    clock.lap("model")
+    with torch.no_grad():
+        swept, prediction = sweep_prompt(model, features, spec, recording, clock.lap, progress, cancel)
+        progress("Building the graph", 0.98)
+        graph, report = _finish(model, features, spec, recording, swept, prediction)
+    clock.lap("graph")
+    report["seconds"] = {**clock.seconds, "total": sum(clock.seconds.values())}
+    progress("Done", 1.0)
+    return Trace(replace(graph, meta=report), report)
+
+
+def sweep_prompt(
+    model: LanguageModel,
+    features: Features,
+    spec: TraceSpec,
+    recording: Recording,
+    lap: Any = lambda phase: None,
+    progress: Progress = silent,
+    cancel: threading.Event | None = None,
+) -> tuple[Swept, NextToken]:
+    """Everything between the recording and the graph."""
+    weights, position = model.weights, recording.n_positions - 1
+    layers = features.read(recording, part(progress, 0.03, 0.08), cancel)
+    lap("features")
+    frozen = _frozen_model(model, recording, layers)
+    prediction = predict(weights, recording, position)
+    targets = choose_targets(
+        spec.target,
+        prediction,
+        weights,
+        recording,
+        model.tokenizer,
+        position=position,
+        compatible=spec.compatible,
+    )
+    gradient = targets.vectors.new_zeros(recording.n_positions, len(targets.vectors), weights.d_model)
+    gradient[position] = targets.vectors
+    weight = torch.tensor(targets.weight, device=gradient.device)
+    ranked = relevance(frozen, gradient, weight, part(progress, 0.08, 0.15), cancel)
+    plan = _plan(features, spec, ranked, layers)
+    columns = lay_columns(
+        layers, plan.picked, frozen.attention_bias, frozen.position_embedding, recording.n_positions
+    )
+    lap("ranking")
+    checkpoint(cancel)
+    table = trace_rows(
+        frozen,
+        columns,
+        plan,
+        targets,
+        count_bias=not spec.compatible,
+        progress=part(progress, 0.15, 0.97),
+        cancel=cancel,
+    )
+    lap("sweep")
+    return Swept(frozen, layers, columns, plan, targets, ranked, table), prediction
+
+
+def _token_ids(model: LanguageModel, spec: TraceSpec) -> list[int]:
+    """The prompt up to and including the traced position; what follows cannot matter to a causal model."""
+    ids = list(model.tokenizer.encode(spec.prompt))
+    position = spec.target.position
+    if not -len(ids) <= position < len(ids):
+        raise RequestError(
+            f"Position {position} is outside the prompt, whose {len(ids)} tokens are 0 to {len(ids) - 1} "
+            "(or negative, counted from the end)."
+        )
+    return ids[: position % len(ids) + 1]
+
+
+def _frozen_model(model: LanguageModel, recording: Recording, layers: Sequence[LayerFeatures]) -> FrozenModel:
+    attention = freeze(model.weights, recording)
+    embedding, positions = recording.layers[0].pre, None
+    if model.weights.position_embedding is not None:
+        positions = model.weights.position_embedding[: recording.n_positions].to(embedding.dtype)
+        embedding = embedding - positions
+    return FrozenModel(attention, layers, tuple(block.bias() for block in attention), embedding, positions)
+
+
+def _plan(features: Features, spec: TraceSpec, ranked: Relevance, layers: Sequence[LayerFeatures]) -> Plan:
+    if spec.nodes is not None:
+        return forced_plan(spec.nodes, layers)
+    return budget_plan(ranked, spec.max_nodes) if features.has_errors else relevance_plan(ranked, spec.max_nodes)
+
+
+def _finish(
+    model: LanguageModel,
+    features: Features,
+    spec: TraceSpec,
+    recording: Recording,
+    swept: Swept,
+    prediction: NextToken,
+) -> tuple[AttributionGraph, dict[str, Any]]:
+    full = assemble(
+        swept.table,
+        swept.columns,
+        swept.layers,
+        swept.targets,
+        None if features.has_errors else swept.ranked,
+        tokens=model.tokenizer.texts(recording.token_ids),
+        token_ids=recording.token_ids,
+        with_bias=not spec.compatible,
+    )
+    graph = keep_strongest(full, 1.0 if spec.compatible else spec.edge_mass)
+    # The compatible scores are those of all edges between nodes, as circuit-tracer has them.
+    strict, compatible = scores(graph, compatible=spec.compatible), scores(full, compatible=True)
+    report = {
+        "top_tokens": _top_tokens(model, prediction),
+        "target": {
+            "position": swept.targets.position,
+            "tokens": list(swept.targets.text),
+            "weights": [float(one) for one in swept.targets.weight],
+        },
+        "nodes": graph.n_nodes,
+        "edges": graph.n_edges,
+        "feature_nodes": sum(len(rows.numbers) for rows in swept.table.layers.values()),
+        "active_features": sum(len(layer.position) for layer in swept.layers),
+        "replacement": strict.replacement,
+        "completeness": strict.completeness,
+        "compatible": {"replacement": compatible.replacement, "completeness": compatible.completeness},
+        "conservation_error": conservation_error(swept.table),
+        "conservation_bound": CONSERVATION_BOUND,
+        "unexplored": _unexplored(features, swept),
+        "measure": graph.measure,
+        "settings": spec.settings(),
+        "prompt": "".join(model.tokenizer.texts(recording.token_ids)),
+        "model": {"name": model.name, "fingerprint": model.fingerprint, "source": model.source},
+        "features": {"name": features.name, "kind": features.kind, "fingerprint": features.fingerprint},
+        "machine": {"device": str(model.device), "dtype": str(model.dtype).removeprefix("torch.")},
+        "versions": versions(),
+    }
+    return graph, report
+
+
+def _top_tokens(model: LanguageModel, prediction: NextToken) -> list[dict[str, Any]]:
+    top = prediction.probability.topk(PREDICTED_TOKENS)
+    return [
+        {"token": model.tokenizer.token_text(int(token)), "id": int(token), "probability": float(probability)}
+        for token, probability in zip(top.indices, top.values, strict=True)
+    ]
+
+
+def conservation_error(table: RowTable) -> float:
+    """The largest |sum of edges - value| / max(|value|, 1e-3 * sum of |edges|) over all rows, every source counted."""
+    worst = 0.0
+    for block in [table.logits, *table.layers.values()]:
+        scale = torch.maximum(block.value.abs(), 1e-3 * block.rows.absolute).clamp_min(1e-30)
+        worst = max(worst, float(((block.rows.signed - block.value).abs() / scale).max()))
+    return worst
+
+
+def _unexplored(features: Features, swept: Swept) -> float:
+    """The share of influence (neurons: of relevance) that lies on features without a row of their own."""
+    if not features.has_errors:
+        total = max(swept.ranked.total, 1e-30)
+        traced = sum(
+            float(swept.ranked.features[layer][rows.numbers].sum(dtype=torch.float64))
+            for layer, rows in swept.table.layers.items()
+        )
+        return min(max(1 - traced / total, 0.0), 1.0)
+    waiting = 0.0
+    for layer in range(len(swept.layers)):
+        share: Tensor = swept.table.influence[swept.columns.feature_columns(layer)]
+        waiting += float(share.sum())
+        if layer in swept.table.layers:
+            numbers = swept.table.layers[layer].numbers
+            waiting -= float(share[torch.searchsorted(swept.columns.picked[layer], numbers)].sum())
+    return min(max(waiting + swept.table.outside, 0.0), 1.0)
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions that a result depends on."""
+    return {
+        "circuit-loupe": metadata.version("circuit-loupe"),
+        "torch": torch.__version__,
+        "transformers": metadata.version("transformers"),
+        "python": platform.python_version(),
+    }

@@ -1,0 +1,118 @@
+"""The backward sweep: from targets down to the embeddings, one layer at a time, filling every edge on the way.
+
+Gradients are (T', n, d): T' the positions at or before the batch's last target, n targets. Every source of a layer is
+contracted with the gradient at the place where it writes; nothing is gathered for each feature and no autograd runs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.dictionaries.features import LayerFeatures
+from engine.progress import checkpoint
+from engine.tracing.columns import Columns
+from engine.tracing.frozen import FrozenAttention
+
+
+@dataclass(frozen=True)
+class FrozenModel:
+    """Everything a sweep passes through and contracts with, on one recorded prompt."""
+
+    attention: tuple[FrozenAttention, ...]
+    features: Sequence[LayerFeatures]
+    attention_bias: tuple[Tensor | None, ...]  # (T, d) each
+    embedding: Tensor  # (T, d) what the token alone writes
+    position_embedding: Tensor | None  # (T, d)
+
+    @property
+    def n_layers(self) -> int:
+        return len(self.attention)
+
+
+@dataclass
+class Rows:
+    """The edges found for a batch of n targets.
+
+    `kept` (n, C) holds the sources that have a column; `signed` and `absolute` (n,) float64 sum over every single
+    source, columns or not, so that conservation is checked on all of them.
+    """
+
+    kept: Tensor
+    signed: Tensor
+    absolute: Tensor
+
+    @staticmethod
+    def empty(n: int, columns: Columns, like: Tensor) -> Rows:
+        """Rows of zeros for n targets."""
+        wide = torch.zeros(n, dtype=torch.float64, device=like.device)
+        return Rows(torch.zeros(n, columns.count, dtype=like.dtype, device=like.device), wide, wide.clone())
+
+    def add(self, edges: Tensor, columns: Tensor | None = None, pick: Tensor | None = None) -> None:
+        """Count edges (n, S); those numbered `pick` go to `columns` (all of them where `pick` is None)."""
+        self.signed += edges.sum(-1, dtype=torch.float64)
+        self.absolute += edges.abs().sum(-1, dtype=torch.float64)
+        if columns is not None and len(columns):
+            self.kept.index_add_(1, columns, edges if pick is None else edges[:, pick])
+
+
+def contract(gradient: Tensor, written: Tensor) -> Tensor:
+    """(n, T') direct effects of one vector a position, `written` (T, d)."""
+    return torch.bmm(gradient, written[: gradient.shape[0], :, None])[..., 0].T
+
+
+def sweep(
+    model: FrozenModel,
+    columns: Columns,
+    gradient: Tensor,
+    rows: Rows,
+    layer: int,
+    *,
+    after_mlp: bool,
+    cancel: threading.Event | None = None,
+) -> None:
+    """Carry (T', n, d) down to the embeddings and add every edge to `rows`.
+
+    The gradient enters after the MLP of `layer` (logits: the last one), or between attention and MLP (a feature reads
+    there).
+    """
+    if not after_mlp:
+        gradient = _through_attention(model, columns, gradient, rows, layer)
+        layer -= 1
+    for below in range(layer, -1, -1):
+        checkpoint(cancel)
+        gradient = _through_mlp(model, columns, gradient, rows, below)
+        gradient = _through_attention(model, columns, gradient, rows, below)
+    n_positions = gradient.shape[0]
+    rows.add(contract(gradient, model.embedding), columns.embedding[:n_positions])
+    if model.position_embedding is not None:
+        _add_at_positions(rows, contract(gradient, model.position_embedding), columns.position_embedding)
+
+
+def _through_mlp(model: FrozenModel, columns: Columns, gradient: Tensor, rows: Rows, layer: int) -> Tensor:
+    features = model.features[layer]
+    pick, at = columns.features(layer, gradient.shape[0])
+    rows.add(features.edges(gradient), at, pick)
+    if features.error is not None:
+        _add_at_positions(rows, contract(gradient, features.error), columns.error[layer])
+    if features.bias is not None:
+        _add_at_positions(rows, contract(gradient, features.bias), columns.bias[layer])
+    skip = features.pull_skip(gradient)
+    return gradient if skip is None else gradient + skip
+
+
+def _through_attention(model: FrozenModel, columns: Columns, gradient: Tensor, rows: Rows, layer: int) -> Tensor:
+    bias = model.attention_bias[layer]
+    if bias is not None:
+        _add_at_positions(rows, contract(gradient, bias), columns.bias[layer])
+    return gradient + model.attention[layer].pull(gradient)
+
+
+def _add_at_positions(rows: Rows, edges: Tensor, column_of_position: Tensor) -> None:
+    """Add (n, T') to the columns of those positions that have one (-1: none, which only happens to zero vectors)."""
+    has = column_of_position[: edges.shape[1]] >= 0
+    rows.add(edges, column_of_position[: edges.shape[1]][has], has.nonzero()[:, 0])
