@@ -1,0 +1,160 @@
+"""The models found on this machine, without loading any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from engine.errors import LoupeError
+from engine.models import prepared
+from engine.models.cache import models_folder
+from engine.models.gguf_file import GgufFile
+from engine.models.gguf_tokenizer import chat_template
+from engine.models.gguf_weights import plan_conversion
+from engine.models.hf_folder import read_folder
+from engine.models.hub_cache import cached_models
+from engine.models.memory import estimate_bytes, total_bytes
+from engine.models.starters import STARTERS, Starter, starter_folder, starter_parts
+
+Kind = Literal["starter", "folder", "gguf", "hub-cache"]
+_FAMILY_NAMES = {"llama": "Llama", "gemma3_text": "Gemma 3", "gemma3": "Gemma 3"}
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model that `load_model(entry.id)` loads.
+
+    `size_bytes`: weights on disk. `memory_bytes`: estimate to run it in float32. `fits`: this machine has that much
+    memory in all. `prepared`: it loads at once, without being converted first.
+    """
+
+    id: str
+    title: str
+    family: str
+    kind: Kind
+    path: Path | None
+    prepared: bool
+    size_bytes: int
+    memory_bytes: int
+    licence: str
+    fits: bool
+    chat: bool
+
+
+def find_models(extra: Sequence[Path] = ()) -> list[ModelEntry]:
+    """Starters, prepared models, what the user opened (`extra`), and what the local hub cache holds, in that order.
+
+    What cannot be read is left out: opening it says why.
+    """
+    entries: dict[str, ModelEntry] = {}
+    for entry in (*_starters(), *_prepared(), *_opened(extra), *_downloaded()):
+        entries.setdefault(entry.id, entry)
+    return list(entries.values())
+
+
+def _starters() -> Iterable[ModelEntry]:
+    for starter in STARTERS:
+        whole = prepared.damage(starter_folder(starter)) is None
+        parts = starter_parts(starter)
+        if whole or parts:
+            yield _starter_entry(starter, whole)
+
+
+def _starter_entry(starter: Starter, whole: bool) -> ModelEntry:
+    memory = estimate_bytes(starter.n_parameters)
+    return ModelEntry(
+        id=starter.id,
+        title=starter.title,
+        family=starter.family,
+        kind="starter",
+        path=starter_folder(starter) if whole else None,
+        prepared=whole,
+        size_bytes=2 * starter.n_parameters if whole else starter.size,
+        memory_bytes=memory,
+        licence=starter.licence,
+        fits=memory <= total_bytes(),
+        chat=starter.chat,
+    )
+
+
+def _prepared() -> Iterable[ModelEntry]:
+    starters = {starter.id for starter in STARTERS}
+    try:
+        folders = sorted(path for path in models_folder().iterdir() if not path.name.startswith("."))
+    except OSError:
+        return
+    for folder in folders:
+        if folder.name in starters:
+            continue
+        manifest = prepared.read_manifest(folder)
+        entry = _folder_entry(folder.name, folder, "gguf") if manifest is not None else None
+        if entry is not None and manifest is not None:
+            yield _with(entry, title=str(manifest.get("title", folder.name)), licence=str(manifest.get("licence", "")))
+
+
+def _opened(extra: Sequence[Path]) -> Iterable[ModelEntry]:
+    for path in extra:
+        entry = _folder_entry(str(path), path, "folder") if path.is_dir() else _gguf_entry(path)
+        if entry is not None:
+            yield entry
+
+
+def _downloaded() -> Iterable[ModelEntry]:
+    for name, folder in cached_models():
+        entry = _folder_entry(name, folder, "hub-cache")
+        if entry is not None:
+            yield _with(entry, title=name)
+
+
+def _folder_entry(name: str, path: Path, kind: Kind) -> ModelEntry | None:
+    try:
+        folder = read_folder(path)
+    except (LoupeError, OSError):
+        return None
+    memory = estimate_bytes(folder.n_parameters)
+    return ModelEntry(
+        id=name,
+        title=path.name,
+        family=_FAMILY_NAMES.get(folder.model_type, folder.model_type),
+        kind=kind,
+        path=path,
+        prepared=True,
+        size_bytes=folder.weight_bytes,
+        memory_bytes=memory,
+        licence="see the model's page",
+        fits=memory <= total_bytes(),
+        chat=(path / "chat_template.jinja").is_file(),
+    )
+
+
+def _gguf_entry(path: Path) -> ModelEntry | None:
+    try:
+        with GgufFile(path) as file:
+            conversion = plan_conversion(file)
+            template = chat_template(file)
+            licence = file.metadata.get("general.license")
+    except LoupeError:
+        return None
+    memory = estimate_bytes(conversion.n_parameters)
+    model_type = conversion.config["model_type"]
+    return ModelEntry(
+        id=str(path),
+        title=path.stem,
+        family=_FAMILY_NAMES.get(model_type, model_type),
+        kind="gguf",
+        path=path,
+        prepared=False,
+        size_bytes=path.stat().st_size,
+        memory_bytes=memory,
+        licence=licence[:60] if isinstance(licence, str) else "see the model's page",
+        fits=memory <= total_bytes(),
+        chat=template is not None,
+    )
+
+
+def _with(entry: ModelEntry, **changes: str) -> ModelEntry:
+    from dataclasses import replace
+
+    return replace(entry, **changes)  # type: ignore[arg-type]

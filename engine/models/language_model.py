@@ -1,0 +1,121 @@
+"""A language model that is loaded and ready to be asked and traced."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine.errors import RequestError
+from engine.models import generation
+from engine.models.tokens import GeneratedToken, ModelTokenizer, TokenProbability
+from engine.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from engine.models.weights import ModelWeights
+
+
+class LanguageModel:
+    """A transformers model in evaluation mode with eager attention, its tokenizer, and where it came from.
+
+    Parameters
+    ----------
+    hf:
+        The transformers model. Its parameters take no gradient.
+    name, source:
+        What the user sees, and what `load_model` was given.
+    fingerprint:
+        sha256 over weights, config and tokenizer.
+    """
+
+    def __init__(self, hf: Any, tokenizer: ModelTokenizer, *, name: str, source: str, fingerprint: str) -> None:
+        self.hf = hf
+        self.tokenizer = tokenizer
+        self.name = name
+        self.source = source
+        self.fingerprint = fingerprint
+
+    def __repr__(self) -> str:
+        return f"LanguageModel({self.name!r}, {self.dtype}, {self.device})"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return torch.device(self.hf.get_input_embeddings().weight.device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The format the model computes in."""
+        dtype: torch.dtype = self.hf.get_input_embeddings().weight.dtype
+        return dtype
+
+    @property
+    def context(self) -> int:
+        """The most tokens that the model can read."""
+        return int(getattr(self.hf.config, "max_position_embeddings", None) or 1 << 30)
+
+    @cached_property
+    def weights(self) -> ModelWeights:
+        """The weights by role, as the tracer reads them."""
+        from engine.models.families import adapt
+
+        return adapt(self.hf)
+
+    def next_token_logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Logits (V,) float32 after the last of `ids`."""
+        self._check(ids)
+        return generation.last_logits(self.hf, ids)
+
+    def top_tokens(self, ids: Sequence[int], k: int) -> list[TokenProbability]:
+        """The `k` likeliest next tokens, likeliest first."""
+        shares = generation.probabilities(self.next_token_logits(ids))
+        k = min(max(k, 0), shares.shape[0])
+        best = np.argsort(-shares, kind="stable")[:k]
+        return [TokenProbability(int(i), self.tokenizer.token_text(int(i)), float(shares[i])) for i in best]
+
+    def generate(
+        self,
+        ids: Sequence[int],
+        max_new_tokens: int,
+        *,
+        progress: Progress = silent,
+        cancel: threading.Event | None = None,
+        on_token: Callable[[GeneratedToken], None] | None = None,
+    ) -> list[GeneratedToken]:
+        """Continue `ids` greedily, at most `max_new_tokens`; an end-of-sequence token ends it and is included.
+
+        Raises
+        ------
+        Cancelled
+            Within one layer of being told to stop; `on_token` has given the tokens found until then.
+        """
+        self._check(ids)
+        return generation.generate(
+            self.hf,
+            self.tokenizer,
+            ids,
+            max_new_tokens,
+            context=self.context,
+            progress=progress,
+            cancel=cancel,
+            on_token=on_token,
+        )
+
+    def _check(self, ids: Sequence[int]) -> None:
+        if not ids:
+            raise RequestError("The prompt is empty; type some text.")
+        if len(ids) > self.context:
+            raise RequestError(
+                f"The prompt has {len(ids):,} tokens and {self.name} reads at most {self.context:,}; shorten it."
+            )
+        largest, smallest = max(ids), min(ids)
+        if smallest < 0 or largest >= self.tokenizer.vocab_size:
+            wrong = smallest if smallest < 0 else largest
+            raise RequestError(
+                f"{self.name} has no token {wrong}; its ids go from 0 to {self.tokenizer.vocab_size - 1}."
+            )

@@ -1,0 +1,75 @@
+"""How much memory a model takes and how much there is, asked before anything is loaded."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.errors import MachineError
+
+if TYPE_CHECKING:
+    import torch
+
+_BYTES = {"float32": 4, "bfloat16": 2}
+# What the libraries and a short prompt take besides the weights, measured: about 350 MB with both starters.
+_BASE_BYTES = 350 << 20
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def estimate_bytes(n_parameters: int, dtype: str = "float32") -> int:
+    """Bytes to load and run a model of so many parameters on a short prompt; a trace asks for its own on top."""
+    return n_parameters * _BYTES[dtype] + _BASE_BYTES
+
+
+def total_bytes() -> int:
+    """Main memory that this program could use at most: the machine's, or its container's where that is less."""
+    import psutil
+
+    limit = _container_limit()
+    total = int(psutil.virtual_memory().total)
+    return total if limit is None else min(total, limit)
+
+
+def available_bytes(device: torch.device | None = None) -> int:
+    """Memory that is free now: the GPU's own on cuda, else main memory."""
+    import psutil
+
+    if device is not None and device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[0])
+    free = int(psutil.virtual_memory().available)
+    limit = _container_limit()
+    return free if limit is None else min(free, max(0, limit - _container_use()))
+
+
+def require_memory(name: str, n_parameters: int, dtype: str, device: torch.device) -> None:
+    """Raise `MachineError` if the model cannot be loaded in the memory that is free now."""
+    needed, free = estimate_bytes(n_parameters, dtype), available_bytes(device)
+    if needed <= free:
+        return
+    where = "on the GPU" if device.type == "cuda" else "in memory"
+    smaller = "choose bfloat16 or a smaller model" if dtype == "float32" else "choose a smaller model"
+    raise MachineError(
+        f"{name} needs about {needed / 1e9:.1f} GB {where} and {free / 1e9:.1f} GB are free; "
+        f"close other programs, or {smaller}."
+    )
+
+
+def _container_limit() -> int | None:
+    """The memory limit of the Linux container this runs in (cgroup v2), or None."""
+    with contextlib.suppress(OSError, ValueError):
+        return int((_CGROUP / "memory.max").read_text())
+    return None
+
+
+def _container_use() -> int:
+    """Bytes in use in the container, without files that are only cached."""
+    with contextlib.suppress(OSError, ValueError):
+        used = int((_CGROUP / "memory.current").read_text())
+        for line in (_CGROUP / "memory.stat").read_text().splitlines():
+            if line.startswith("inactive_file "):
+                return used - int(line.split()[1])
+        return used
+    return 0
