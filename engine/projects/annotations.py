@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import sqlite_utils
 
 from engine.errors import RequestError
-from engine.projects import plain_json
-from engine.projects.connection import Row, missing
-from engine.projects.damage import DamageError
+from engine.projects import encoding
+from engine.projects.connection import Row
+from engine.projects.faults import DamageError, missing
 from engine.projects.history import Edit
 from engine.projects.rows import RowChange, key_of, read_row
 
@@ -121,7 +121,7 @@ class TraceEdits:
             (key,) = self._checked([key])
         else:
             key = clean_text(key, MAX_NAME, "The name of a place")
-        item = plain_json.write(key)
+        item = encoding.write(key)
         row = {"trace": self.trace, "item": item, "x": float(x), "y": float(y)}
         return self._edit("Move a node", [RowChange("place", key_of("place", row), self._row("place", item=item), row)])
 
@@ -240,7 +240,9 @@ class TraceEdits:
     def _next_group(self) -> int:
         # A number is never given twice, not even after an undo: the window may still hold the old one.
         row = self.db.conn.execute("SELECT seq FROM sqlite_sequence WHERE name = 'supernode'").fetchone()
-        return 1 if row is None else int(row[0]) + 1
+        if row is not None and type(row[0]) is not int:
+            raise DamageError("a number of no kind")
+        return 1 if row is None else row[0] + 1
 
 
 def clean_text(text: str, longest: int, what: str) -> str:
@@ -258,7 +260,7 @@ def _n_nodes(db: sqlite_utils.Database, trace: int) -> int:
 
 
 def _place(item: object, x: object, y: object) -> tuple[PlaceKey, tuple[float, float]]:
-    key = plain_json.read(str(item))
+    key = encoding.read(str(item))
     if type(key) not in (int, str) or not (isinstance(x, float) and isinstance(y, float)):
         raise DamageError("a place of nothing")
     if not (math.isfinite(x) and math.isfinite(y)):

@@ -12,9 +12,9 @@ import sqlite_utils
 import zstandard
 
 from engine.errors import RequestError
-from engine.projects import plain_json
+from engine.projects import encoding
 from engine.projects.connection import Row
-from engine.projects.damage import DamageError
+from engine.projects.faults import DamageError
 
 # Stored little-endian. Nothing else is ever unpacked: no object arrays, no structured ones.
 DTYPES = {name: np.dtype(name).newbyteorder("<") for name in ("uint8", "int32", "int64", "float32", "float64")}
@@ -49,7 +49,7 @@ def pack(array: np.ndarray[Any, Any]) -> PackedArray:
             f"An array of {array.nbytes / 2**20:,.0f} MB is more than a project holds; trace with fewer nodes or edges."
         )
     raw = np.ascontiguousarray(array, dtype=DTYPES[name]).tobytes()
-    shape = plain_json.write(list(array.shape))
+    shape = encoding.write(list(array.shape))
     return PackedArray(
         _hash(name, shape, raw), name, shape, len(raw), zstandard.ZstdCompressor(level=_LEVEL).compress(raw)
     )
@@ -76,7 +76,7 @@ def unpack(row: Row, dtype: str, shape: tuple[int | None, ...]) -> np.ndarray[An
     """
     if row["codec"] != "zstd" or row["dtype"] != dtype or dtype not in DTYPES:
         raise DamageError("an array of another kind")
-    sizes = plain_json.read(row["shape"])
+    sizes = encoding.read(row["shape"])
     if not isinstance(sizes, list) or len(sizes) != len(shape):
         raise DamageError("an array of another shape")
     for size, expected in zip(sizes, shape, strict=True):

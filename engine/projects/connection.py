@@ -1,4 +1,4 @@
-"""Opening the SQLite file, transactions, and what its errors mean to a user."""
+"""Connecting to the SQLite file, and transactions on it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from urllib.parse import quote
 
 import sqlite_utils
 
-from engine.errors import LoupeError, MachineError, RequestError
+from engine.errors import MachineError
 
 # Rows of type dict, as sqlite-utils gives them.
 Row = dict[str, Any]
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 _WAIT_SECONDS = 5.0
+_DEFENSIVE = 1010  # SQLITE_DBCONFIG_DEFENSIVE: SQL cannot write the tables inside FTS5, nor the schema itself
 
 
 def connect(path: Path, mode: str) -> sqlite_utils.Database:
@@ -33,6 +34,9 @@ def connect(path: Path, mode: str) -> sqlite_utils.Database:
         _uri(path, mode), uri=True, isolation_level=None, check_same_thread=False, timeout=_WAIT_SECONDS
     )
     try:
+        configure = getattr(connection, "setconfig", None)  # Python 3.12 and later
+        if configure is not None:
+            configure(_DEFENSIVE, True)
         for pragma in (
             "trusted_schema=OFF",
             "foreign_keys=ON",
@@ -62,57 +66,6 @@ def transaction(db: sqlite_utils.Database) -> Iterator[None]:
         if db.conn.in_transaction:
             db.conn.execute("ROLLBACK")
         raise
-
-
-@contextmanager
-def plainly(name: str) -> Iterator[None]:
-    """Turn what SQLite raises into one sentence for the user."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise explain(name, error) from error
-
-
-def explain(name: str, error: sqlite3.Error) -> LoupeError:
-    """The sentence for one SQLite error; codes are from https://www.sqlite.org/rescode.html."""
-    code = getattr(error, "sqlite_errorcode", None)
-    primary = None if code is None else code & 0xFF
-    if code == getattr(sqlite3, "SQLITE_READONLY_DBMOVED", 1032):
-        return moved(name)
-    if code == getattr(sqlite3, "SQLITE_READONLY_ROLLBACK", 776):
-        return MachineError(
-            f"The last edit of {name} was interrupted; copy its folder to where you may write, open it there."
-        )
-    if primary == sqlite3.SQLITE_FULL:
-        return MachineError(f"The disk is full and {name} was left as it was; free some space and try again.")
-    if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN):
-        return MachineError(f"{name} or its folder may not be written; save a copy in another folder.")
-    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return MachineError(f"Another program is using {name}; close it there and try again.")
-    if primary == sqlite3.SQLITE_IOERR:
-        return MachineError(
-            f"The drive could not read or write {name}, which is as it was; check the drive, or save a copy elsewhere."
-        )
-    if primary in (sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_TOOBIG):
-        return MachineError(f"There is too little memory for a part of {name}; close other programs and try again.")
-    return damaged(name)
-
-
-def damaged(name: str) -> RequestError:
-    """The error for a file whose content cannot be what this program wrote."""
-    return RequestError(f"{name} is damaged; open a copy of it that is whole.")
-
-
-def missing(trace: int) -> RequestError:
-    """The error for a trace that is not in the project."""
-    return RequestError(f"The project has no trace {trace}; it may have been deleted, and undo brings it back.")
-
-
-def moved(name: str) -> RequestError:
-    """The error for a file that was deleted or replaced while it was open."""
-    return RequestError(
-        f"{name} was deleted, moved or replaced by another program; save this project under a new name."
-    )
 
 
 def _uri(path: Path, mode: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from engine.graphs.graph import EMBEDDING_LAYER, NO_POSITION, AttributionGraph, NodeKind
-from engine.projects.damage import DamageError
+from engine.projects.faults import DamageError
 
 MAX_NODES = 4_000_000
 MAX_EDGES = 64_000_000
@@ -55,6 +55,7 @@ def _check_edges(graph: AttributionGraph) -> None:
     _require(_within(graph.target, 0, graph.n_nodes), "target")
     _require(_finite(graph.weight), "weight")
     _require(bool(np.all(graph.source != graph.target)), "source")
+    _require(bool(np.all(graph.layer[graph.source] <= graph.layer[graph.target])), "source")  # edges never go down
     step = np.diff(graph.target)
     _require(bool(np.all(step >= 0)), "target")
     size = np.abs(graph.weight)
@@ -72,7 +73,7 @@ def _check_targets(graph: AttributionGraph) -> None:
 def _check_logits(graph: AttributionGraph) -> None:
     _require(int(np.count_nonzero(graph.kind == NodeKind.LOGIT)) == len(graph.logit_token), "logit_token")
     _require(_within(graph.logit_token, -1, None), "logit_token")
-    _require(_finite(graph.logit_probability), "logit_probability")
+    _require(_finite(graph.logit_probability) and bool(np.all(graph.logit_probability >= 0)), "logit_probability")
 
 
 def _within(column: np.ndarray[Any, Any], low: int, high: int | None) -> bool:

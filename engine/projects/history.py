@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlite_utils
 
-from engine.projects.clock import now
+from engine.projects.encoding import now
 from engine.projects.rows import RowChange, parse_changes, write_changes, write_row
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import sqlite_utils
 
-from engine.errors import RequestError
-from engine.projects.clock import now
-from engine.projects.connection import connect, damaged, plainly, transaction
+from engine.errors import MachineError, RequestError
+from engine.projects.connection import connect, transaction
+from engine.projects.encoding import now
+from engine.projects.faults import damaged, plainly
 from engine.projects.header import Header, read_header
 from engine.projects.placing import placed
 from engine.projects.schema import APPLICATION_ID, PAGE_SIZE, TABLES, USER_VERSION
@@ -53,10 +54,10 @@ def open_file(path: Path, mode: str) -> tuple[sqlite_utils.Database, Header]:
     with plainly(path.name):
         db = connect(path, mode)
         try:
-            _check_pages(db, path.name)
             _check_tables(db, path.name, header)
+            _check_pages(db, path.name)
             if mode == "rw":
-                db.conn.execute("PRAGMA journal_mode=DELETE")
+                _leave_wal(db, path.name)
         except BaseException:
             db.conn.close()
             raise
@@ -74,8 +75,10 @@ def _check_tables(db: sqlite_utils.Database, name: str, header: Header) -> None:
     for kind, table, sql in db.conn.execute("SELECT type, name, sql FROM sqlite_master"):
         if kind in ("view", "trigger"):
             raise RequestError(f"{name} holds a {kind}, which no project has; do not trust where it came from.")
+        if kind == "index" and sql is not None and not header.newer_minor:
+            raise damaged(name)  # ours are those that SQLite makes for keys
         if kind == "table" and table not in _WORDS_TABLES and not table.startswith("sqlite_"):
-            found[table] = sql
+            found[table] = " ".join(str(sql).split())
     # A newer minor version may add tables, and columns at the end of a table.
     if header.newer_minor:
         ours = {table: _columns(db, table) for table in TABLES if table in found}
@@ -83,10 +86,17 @@ def _check_tables(db: sqlite_utils.Database, name: str, header: Header) -> None:
             columns[: len(known)] == known for table, columns in ours.items() if (known := _known_columns()[table])
         )
     else:
-        right = found == TABLES
+        right = found == {table: " ".join(sql.split()) for table, sql in TABLES.items()}
     projects = db.conn.execute("SELECT count(*) FROM project").fetchone()[0] if right else 0
     if projects != 1:
         raise damaged(name)
+
+
+def _leave_wal(db: sqlite_utils.Database, name: str) -> None:
+    """Back to a rollback journal, if another program switched: -wal files do not survive cloud folders and copies."""
+    (mode,) = db.conn.execute("PRAGMA journal_mode=DELETE").fetchone()
+    if mode != "delete":
+        raise MachineError(f"Another program is using {name}; close it there and try again.")
 
 
 def _columns(db: sqlite_utils.Database, table: str) -> list[tuple[str, str, int]]:

@@ -37,7 +37,8 @@ class Owner:
         """Says who has the project."""
         if self.process == os.getpid() and self.host == socket.gethostname():
             return "This project is already open in this program."
-        return f"This project is open in another window (process {self.process} on {self.host})."
+        host = " ".join(self.host.split())[:60]
+        return f"This project is open in another window (process {self.process} on {host})."
 
 
 def read_owner(db: sqlite_utils.Database) -> Owner | None:
@@ -46,16 +47,21 @@ def read_owner(db: sqlite_utils.Database) -> Owner | None:
     return None if row is None else Owner(*row)
 
 
-def is_alive(owner: Owner, at: float | None = None) -> bool:
+def is_alive(owner: Owner) -> bool:
     """Whether the program that claimed a project still runs, as far as this machine can tell."""
+    # A heartbeat from the future is a clock that was wrong, not a sign of life.
+    beats = abs(time.time() - owner.heartbeat) < STALE_SECONDS
     if owner.host != socket.gethostname():
-        age = (time.time() if at is None else at) - owner.heartbeat
-        return age < STALE_SECONDS
-    if owner.process == os.getpid() and _is_this_process(owner):
+        return beats
+    if owner.process == os.getpid():
         with _ours_lock:
             return owner.token in _ours
     try:
-        return abs(psutil.Process(owner.process).create_time() - owner.started) < _SAME_START
+        process = psutil.Process(owner.process)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        # Another start time is another process with the same number, unless the clock was set: then the heart beats.
+        return abs(process.create_time() - owner.started) < _SAME_START or beats
     except (psutil.NoSuchProcess, ValueError, OverflowError):
         return False
     except psutil.AccessDenied:
@@ -102,7 +108,3 @@ def beat(db: sqlite_utils.Database, token: str) -> None:
 def release(db: sqlite_utils.Database, token: str) -> None:
     """Give the project back, inside the caller's transaction."""
     db.conn.execute("DELETE FROM owner WHERE token = ?", (token,))
-
-
-def _is_this_process(owner: Owner) -> bool:
-    return abs(psutil.Process().create_time() - owner.started) < _SAME_START

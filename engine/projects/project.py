@@ -11,7 +11,7 @@ from typing import Any, Self
 import sqlite_utils
 
 from engine.graphs.graph import AttributionGraph
-from engine.projects import history, plain_json, search, snapshots, traces
+from engine.projects import encoding, history, search, snapshots, traces
 from engine.projects.annotations import MAX_NAME, Annotations, PlaceKey, TraceEdits, clean_text, read_annotations
 from engine.projects.history import Edit, EditDone
 from engine.projects.opening import make_file
@@ -260,7 +260,7 @@ class Project:
 
     def set_view(self, trace_id: int, value: dict[str, Any]) -> None:
         """Keep how a trace is shown (thresholds, zoom): not an edit, never undone."""
-        text = plain_json.write(value)
+        text = encoding.write(value)
         with self._file.writing() as db:
             db.conn.execute("INSERT OR REPLACE INTO view (trace, value) VALUES (?, ?)", (trace_id, text))
 
@@ -268,7 +268,7 @@ class Project:
         """How a trace was last shown; empty if nobody kept it."""
         with self._file.reading() as db:
             row = db.conn.execute("SELECT value FROM view WHERE trace = ?", (trace_id,)).fetchone()
-            return {} if row is None else plain_json.read_table(row[0])
+            return {} if row is None else encoding.read_table(row[0])
 
     def save_effects(self, key: str | int, value: Any) -> None:
         """Keep what a feature does to the logits, so that it can be shown without the model."""
@@ -288,14 +288,14 @@ class Project:
         return default if found is None else found
 
     def _keep(self, table: str, key: str, value: Any) -> None:
-        text = plain_json.write(value)
+        text = encoding.write(value)
         with self._file.writing() as db:
             db.conn.execute(f"INSERT OR REPLACE INTO {table} (key, value) VALUES (?, ?)", (key, text))
 
     def _kept(self, table: str, key: str) -> Any:
         with self._file.reading() as db:
             row = db.conn.execute(f"SELECT value FROM {table} WHERE key = ?", (key,)).fetchone()
-            return None if row is None else plain_json.read(row[0])
+            return None if row is None else encoding.read(row[0])
 
     # How everything above reads and writes
 

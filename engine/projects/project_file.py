@@ -14,8 +14,8 @@ import sqlite_utils
 
 from engine.errors import MachineError, RequestError
 from engine.projects import ownership, snapshots
-from engine.projects.connection import connect, damaged, explain, moved, plainly, transaction
-from engine.projects.damage import DamageError
+from engine.projects.connection import connect, transaction
+from engine.projects.faults import moved, plainly
 from engine.projects.opening import open_file
 from engine.projects.ownership import Owner
 from engine.projects.placing import placed
@@ -100,12 +100,8 @@ class ProjectFile:
         with self._lock:
             if self._closed:
                 raise RequestError("The project is closed; open it again.")
-            try:
+            with plainly(self.path.name):
                 yield self._db
-            except sqlite3.Error as error:
-                raise explain(self.path.name, error) from error
-            except DamageError as error:
-                raise damaged(self.path.name) from error
 
     @contextmanager
     def writing(self) -> Iterator[sqlite_utils.Database]:
@@ -142,6 +138,7 @@ class ProjectFile:
             copy = connect(temporary, "rwc")
             try:
                 db.conn.backup(copy.conn)
+                copy.conn.execute("PRAGMA journal_mode=DELETE")
                 copy.conn.execute("DELETE FROM owner")
             finally:
                 copy.conn.close()

@@ -12,9 +12,9 @@ from typing import Any
 
 import sqlite_utils
 
-from engine.projects import plain_json
+from engine.projects import encoding
 from engine.projects.connection import Row
-from engine.projects.damage import DamageError
+from engine.projects.faults import DamageError
 from engine.projects.schema import EDITED
 
 
@@ -96,7 +96,7 @@ def _index(db: sqlite_utils.Database, change: RowChange) -> None:
 
 def parse_changes(text: str) -> list[RowChange]:
     """Changes from the text of a history row, checked against `EDITED`; `DamageError` if any of it is foreign."""
-    changes = plain_json.read(text)
+    changes = encoding.read(text)
     if not isinstance(changes, list):
         raise DamageError("not a list of changes")
     return [_parse_change(change) for change in changes]
@@ -104,7 +104,7 @@ def parse_changes(text: str) -> list[RowChange]:
 
 def write_changes(changes: list[RowChange]) -> str:
     """The text of a history row."""
-    return plain_json.write([{"table": c.table, "key": c.key, "before": c.before, "after": c.after} for c in changes])
+    return encoding.write([{"table": c.table, "key": c.key, "before": c.before, "after": c.after} for c in changes])
 
 
 def parse_row(table: str, row: Any) -> Row:

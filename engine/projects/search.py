@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import sqlite_utils
 
+from engine.projects.faults import DamageError
+
 
 @dataclass(frozen=True)
 class SearchHit:
@@ -27,4 +29,11 @@ def find(db: sqlite_utils.Database, words: str, limit: int = 100) -> list[Search
         "WHERE words MATCH ? AND trace.deleted = 0 ORDER BY rank LIMIT ?",
         (" ".join(terms), limit),
     )
-    return [SearchHit(str(kind), int(trace), int(item), str(text)) for kind, trace, item, text in rows]
+    return [_hit(*row) for row in rows]
+
+
+def _hit(kind: object, trace: object, item: object, text: object) -> SearchHit:
+    # FTS5 tables have no types: what other tables guarantee is checked here.
+    if isinstance(kind, str) and isinstance(trace, int) and isinstance(item, int) and isinstance(text, str):
+        return SearchHit(kind, trace, item, text)
+    raise DamageError("a text of no kind")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import sqlite_utils
 
 from engine.errors import RequestError
-from engine.projects import plain_json
-from engine.projects.clock import now
+from engine.projects import encoding
 from engine.projects.connection import Row
-from engine.projects.damage import DamageError
+from engine.projects.encoding import now
+from engine.projects.faults import DamageError
 from engine.projects.history import Edit
 from engine.projects.rows import RowChange, key_of, parse_row
 from engine.projects.schema import EDITED
@@ -28,7 +28,7 @@ class SnapshotRow:
 
 def take_snapshot(db: sqlite_utils.Database) -> None:
     """Keep the present state inside the caller's transaction, if anybody wrote anything since the last one."""
-    content = plain_json.write(_present(db))
+    content = encoding.write(_present(db))
     last = db.conn.execute("SELECT content FROM snapshot ORDER BY id DESC LIMIT 1").fetchone()
     if last is not None and last[0] == content:
         return
@@ -84,7 +84,7 @@ def _present(db: sqlite_utils.Database) -> dict[str, list[Row]]:
 
 
 def _parse(text: str) -> dict[str, dict[tuple[object, ...], Row]]:
-    content = plain_json.read_table(text)
+    content = encoding.read_table(text)
     if set(content) != set(EDITED) or not all(isinstance(rows, list) for rows in content.values()):
         raise DamageError("a snapshot of other tables")
     return {table: _by_key(table, [parse_row(table, row) for row in rows]) for table, rows in content.items()}

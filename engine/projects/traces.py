@@ -10,11 +10,11 @@ import sqlite_utils
 
 from engine.errors import LoupeError
 from engine.graphs.graph import KIND_NAMES, AttributionGraph, NodeKind
-from engine.projects import arrays, plain_json
+from engine.projects import arrays, encoding
 from engine.projects.arrays import PackedArray
-from engine.projects.clock import now
-from engine.projects.connection import Row, missing
-from engine.projects.damage import DamageError
+from engine.projects.connection import Row
+from engine.projects.encoding import now
+from engine.projects.faults import DamageError, missing
 from engine.projects.graph_checks import MAX_EDGES, MAX_NODES, check_graph
 
 # Array columns with their dtypes, and which of the trace row's counts fixes their length (None: any length).
@@ -73,11 +73,9 @@ def pack_trace(report: dict[str, Any], graph: AttributionGraph, title: str) -> P
         name: arrays.pack(getattr(graph, name).astype(dtype, copy=False)) for name, (dtype, _) in COLUMNS.items()
     }
     for name in TEXTS:
-        columns[name] = arrays.pack(
-            np.frombuffer(plain_json.write(list(getattr(graph, name))).encode(), dtype=np.uint8)
-        )
+        columns[name] = arrays.pack(np.frombuffer(encoding.write(list(getattr(graph, name))).encode(), dtype=np.uint8))
     columns[TOKEN_IDS] = arrays.pack(np.array(graph.token_ids, dtype=np.int64))
-    report_text, meta_text = plain_json.write(report), plain_json.write(graph.meta)
+    report_text, meta_text = encoding.write(report), encoding.write(graph.meta)
     row = {
         "title": title,
         "created": now(),
@@ -114,7 +112,7 @@ def list_traces(db: sqlite_utils.Database) -> list[TraceRow]:
 
 def read_report(db: sqlite_utils.Database, trace: int) -> dict[str, Any]:
     """The report a trace was saved with; raises `DamageError` if it is not JSON."""
-    return plain_json.read_table(_row(db, trace, "report")["report"])
+    return encoding.read_table(_row(db, trace, "report")["report"])
 
 
 def read_graph(db: sqlite_utils.Database, trace: int) -> AttributionGraph:
@@ -138,13 +136,13 @@ def read_graph(db: sqlite_utils.Database, trace: int) -> AttributionGraph:
         for name, (dtype, length) in COLUMNS.items()
     }
     for name in TEXTS:
-        columns[name] = plain_json.read_texts(arrays.unpack(blobs[name], "uint8", (None,)).tobytes())
+        columns[name] = encoding.read_texts(arrays.unpack(blobs[name], "uint8", (None,)).tobytes())
     graph = AttributionGraph(
         **columns,
         token_ids=tuple(arrays.unpack(blobs[TOKEN_IDS], "int64", (None,)).tolist()),
         n_layers=row["n_layers"],
         measure=row["measure"],
-        meta=plain_json.read_table(row["meta"] if row["meta"] is not None else row["report"]),
+        meta=encoding.read_table(row["meta"] if row["meta"] is not None else row["report"]),
     )
     check_graph(graph)
     return graph

@@ -1,11 +1,12 @@
-"""JSON in a project file: what may go in, and how text from a file that anyone may have written is read."""
+"""How a project file writes values and times as text, and how text that anyone may have written is read."""
 
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
-from engine.projects.damage import DamageError
+from engine.projects.faults import DamageError
 
 
 def write(value: Any) -> str:
@@ -38,3 +39,8 @@ def read_texts(text: str | bytes) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise DamageError("not a list of texts")
     return tuple(value)
+
+
+def now() -> str:
+    """The present moment, UTC, ISO 8601 to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
