@@ -5,19 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from engine.models.prompt import Prompt
 
-@dataclass(frozen=True)
-class Prompt:
-    """A prompt as the user gave it.
-
-    `token_ids` given directly are used as they are: no BOS is added and `text` is only a caption.
-    """
-
-    text: str = ""
-    token_ids: tuple[int, ...] | None = None
-    bos: bool = True
-    chat: bool = False
-    system: str | None = None
+__all__ = ["Prompt", "Target", "TraceSpec"]
 
 
 @dataclass(frozen=True)
