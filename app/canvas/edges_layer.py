@@ -1,0 +1,82 @@
+"""The live edges: at most 2,000 lines, a few pens, one call a pen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyqtgraph as pg
+from numpy.typing import NDArray
+from PySide6.QtCore import QLineF, Qt
+from PySide6.QtGui import QColor, QPainter, QPen
+
+from app.canvas.layer import Layer
+from app.canvas.stage import Stage
+from app.theme import Theme
+
+LEVELS = 6  # of strength, for each sign
+SMOOTH_EDGES = 900  # with more, lines are drawn without antialiasing
+_OPACITY = np.linspace(0.16, 0.92, LEVELS)
+_WIDTH = (1.0, 1.0, 1.0, 1.2, 1.6, 2.2)
+
+
+class EdgesLayer(Layer):
+    """Straight lines in the colour of the sign; the stronger the share, the less transparent."""
+
+    depth = 1
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
+        self._lines = [pg.Qt.internals.PrimitiveArray(QLineF, 4) for _ in range(2 * LEVELS)]
+        self._pens: list[QPen] = []
+        self._theme: Theme | None = None
+        self.drawn = 0  # lines in the last picture
+
+    def paint_layer(self, painter: QPainter) -> None:
+        scene = self.stage.scene
+        assert scene is not None
+        edges = self.stage.edges
+        self.drawn = len(edges)
+        if not len(edges):
+            return
+        bucket = self._buckets(scene.graph.share[edges])
+        x, y = self.stage.x, self.stage.y
+        source, target = scene.graph.source[edges], scene.graph.target[edges]
+        points = np.stack([x[source], y[source], x[target], y[target]], axis=1)  # (n, 4)
+        painter.setClipRect(self.stage.inner.adjusted(0, -self.stage.camera.margins.top, 0, 0))
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, len(edges) <= SMOOTH_EDGES)
+        thin = len(edges) > SMOOTH_EDGES
+        # Weak ones first; both signs of one level after each other.
+        for level in range(LEVELS):
+            for sign in (0, 1):
+                index = sign * LEVELS + level
+                chosen = points[bucket == index]
+                if len(chosen):
+                    lines = self._lines[index]
+                    lines.resize(len(chosen))
+                    lines.ndarray()[:] = chosen
+                    painter.setPen(self._pen(index, thin))
+                    painter.drawLines(*lines.drawargs())
+
+    def _buckets(self, share: NDArray[np.float32]) -> NDArray[np.intp]:
+        strength = np.sqrt(np.minimum(np.abs(share) / self.stage.domain, 1.0))
+        level = np.minimum((strength * LEVELS).astype(np.intp), LEVELS - 1)
+        return np.asarray(level + LEVELS * (share > 0), dtype=np.intp)
+
+    def _pen(self, index: int, thin: bool) -> QPen:
+        if self._theme is not self.stage.theme:
+            self._theme = self.stage.theme
+            self._pens = [_make_pen(self._theme, i) for i in range(2 * LEVELS)]
+        if not thin:
+            return self._pens[index]
+        pen = QPen(self._pens[index])
+        pen.setWidthF(1.0)
+        return pen
+
+
+def _make_pen(theme: Theme, index: int) -> QPen:
+    sign, level = divmod(index, LEVELS)
+    colour = QColor(theme.positive if sign else theme.negative)
+    colour.setAlphaF(float(_OPACITY[level]))
+    pen = QPen(colour, _WIDTH[level])
+    pen.setCosmetic(True)
+    pen.setCapStyle(Qt.PenCapStyle.FlatCap)
+    return pen

@@ -1,0 +1,216 @@
+"""The names of rows and columns: they stay at the edges of the view while the drawing moves under them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
+from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPen
+
+from app.canvas.camera import Margins
+from app.canvas.layer import Layer
+from app.canvas.scene import NOTHING, Scene
+from app.canvas.stage import Stage
+from engine.graphs.graph import NO_POSITION, NodeKind
+from engine.graphs.visible_text import visible_text
+
+SLANT = 38.0  # degrees, of token texts that do not fit side by side
+LONGEST_TOKEN = 96.0  # pixels
+LONGEST_LOGIT = 120.0
+GAP = 12.0  # between two logits' texts
+
+
+def row_name(layer: int, n_layers: int) -> str:
+    """What stands at the left of a row."""
+    if layer < 0:
+        return "embed"
+    return "logits" if layer >= n_layers else str(layer)
+
+
+def column_name(scene: Scene, position: int) -> str:
+    """What stands below a column."""
+    return "bias" if position == NO_POSITION else visible_text(scene.graph.tokens[position], 40)
+
+
+@dataclass(frozen=True)
+class LogitText:
+    """One text above the drawing: where its middle is, and the pixel of the node it belongs to."""
+
+    node: int
+    text: str
+    middle: float
+    width: float
+    foot: float
+
+
+def plan_margins(stage: Stage) -> tuple[Margins, bool]:
+    """Room for the headers, and whether token texts are slanted, for a graph fitted into the view."""
+    scene = stage.scene
+    if scene is None:
+        return Margins(), False
+    line = stage.metrics.height()
+    names = [column_name(scene, position) for position in scene.layout.positions.tolist()]
+    widths = [stage.metrics.horizontalAdvance(name) for name in names]
+    left = max(stage.metrics.horizontalAdvance(text) for text in ("logits", "embed")) + 16
+    free = stage.rect.width() - left - 12
+    scale = free / max(scene.layout.width, 1e-9)
+    columns = np.diff(scene.layout.column_edges) * scale
+    fitting = np.mean([width + 4 <= column for width, column in zip(widths, columns, strict=True)]) if names else 1.0
+    slanted = bool(fitting < 0.75)
+    longest = min(max(widths, default=0.0), LONGEST_TOKEN)
+    bottom = longest * math.sin(math.radians(SLANT)) + line + 2 if slanted else line + 10
+    return Margins(left=left, top=2 * line + 14, right=12, bottom=bottom), slanted
+
+
+class HeadersLayer(Layer):
+    """Layer names at the left, tokens below, logits and their probabilities above."""
+
+    depth = 5
+
+    def paint_layer(self, painter: QPainter) -> None:
+        stage = self.stage
+        scene, theme = stage.scene, stage.theme
+        assert scene is not None
+        rect, inner = stage.rect, stage.inner
+        margins = stage.camera.margins
+        background = QColor(theme.graph.background)
+        for strip in (
+            QRectF(0, 0, rect.width(), margins.top),
+            QRectF(0, inner.bottom(), rect.width(), margins.bottom),
+            QRectF(0, 0, margins.left, rect.height()),
+        ):
+            painter.fillRect(strip, background)
+        focus = scene.hovered if scene.hovered != NOTHING else scene.selected
+        shown = scene.is_shown(focus)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        edges_x, edges_y = stage.grid()
+        self._rows(painter, scene, edges_y, int(scene.layout.row[focus]) if shown else NOTHING)
+        self._columns(painter, scene, edges_x, int(scene.layout.column[focus]) if shown else NOTHING)
+        self._logits(painter, scene, focus)
+        painter.setPen(QPen(QColor(theme.graph.rule), 1.0))
+        x, bottom = math.floor(margins.left) + 0.5, math.floor(inner.bottom()) + 0.5
+        painter.drawLines([QLineF(x, margins.top, x, bottom), QLineF(x, bottom, rect.width(), bottom)])
+
+    def _write(self, painter: QPainter, box: QRectF, align: Qt.AlignmentFlag, text: str, active: bool) -> None:
+        theme = self.stage.theme
+        painter.setFont(self.stage.bold if active else self.stage.font)
+        painter.setPen(QColor(theme.link if active else theme.graph.muted))
+        painter.drawText(box, align | Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine, text)
+
+    def _rows(self, painter: QPainter, scene: Scene, edges: np.ndarray, active: int) -> None:
+        """Names from the focused row outwards, skipping those for which there is no room."""
+        stage, inner = self.stage, self.stage.inner
+        line = stage.metrics.height()
+        middles = (edges[:-1] + edges[1:]) / 2
+        rows = np.flatnonzero(scene.layout.row_used).tolist()
+        taken: list[float] = []
+        painter.setClipRect(QRectF(0, inner.top() - line / 2, stage.camera.margins.left, inner.height() + line))
+        ends = [row for row in (active, rows[-1] if rows else NOTHING, rows[0] if rows else NOTHING) if row != NOTHING]
+        for row in dict.fromkeys([*ends, *rows]):
+            y = float(middles[row])
+            if inner.top() - 2 <= y <= inner.bottom() + 2 and all(abs(y - other) >= line * 0.86 for other in taken):
+                taken.append(y)
+                box = QRectF(0, y - line / 2, stage.camera.margins.left - 9, line)
+                name = row_name(int(scene.layout.layers[row]), scene.graph.n_layers)
+                self._write(painter, box, Qt.AlignmentFlag.AlignRight, name, row == active)
+        painter.setClipping(False)
+
+    def _columns(self, painter: QPainter, scene: Scene, edges: np.ndarray, active: int) -> None:
+        stage, inner = self.stage, self.stage.inner
+        line, top = stage.metrics.height(), inner.bottom()
+        painter.setClipRect(QRectF(stage.camera.margins.left, top, stage.rect.width(), stage.camera.margins.bottom))
+        last = -math.inf
+        for column, position in enumerate(scene.layout.positions.tolist()):
+            name = column_name(scene, position)
+            # Upright texts stay in sight as long as any of their column does.
+            low, high = max(float(edges[column]), inner.left()), min(float(edges[column + 1]), inner.right() + 8)
+            middle = float(edges[column] + edges[column + 1]) / 2
+            if stage.rotated_tokens:
+                if middle >= inner.left() - 4 and (middle - last >= line * 0.9 or column == active):
+                    last = middle
+                    self._slanted(painter, middle, top, name, column == active)
+            elif high - low >= 8:
+                shown = stage.metrics.elidedText(name, Qt.TextElideMode.ElideRight, high - low - 3)
+                box = QRectF(low, top + 3, high - low, line + 4)
+                self._write(painter, box, Qt.AlignmentFlag.AlignHCenter, shown, column == active)
+        painter.setClipping(False)
+
+    def _slanted(self, painter: QPainter, middle: float, top: float, name: str, active: bool) -> None:
+        stage = self.stage
+        shown = stage.metrics.elidedText(name, Qt.TextElideMode.ElideRight, LONGEST_TOKEN)
+        line = stage.metrics.height()
+        painter.save()
+        painter.translate(middle + line * 0.25, top + 5)
+        painter.rotate(-SLANT)
+        box = QRectF(-LONGEST_TOKEN - 8, -line * 0.1, LONGEST_TOKEN + 8, line)
+        self._write(painter, box, Qt.AlignmentFlag.AlignRight, shown, active)
+        painter.restore()
+
+    def _logits(self, painter: QPainter, scene: Scene, focus: int) -> None:
+        stage, theme = self.stage, self.stage.theme
+        margins = stage.camera.margins
+        line = stage.metrics.height()
+        for item in place_logits(stage):
+            active = item.node == focus
+            painter.setPen(QPen(QColor(theme.link if active else theme.graph.muted), 1.0))
+            painter.drawPolyline(
+                [
+                    QPointF(item.middle, line + 8),
+                    QPointF(item.middle, line + 11),
+                    QPointF(item.foot, margins.top - 4),
+                    QPointF(item.foot, margins.top),
+                ]
+            )
+            box = QRectF(item.middle - item.width / 2, 5, item.width, line + 2)
+            share = f"{scene.logit_probability(item.node):.0%}".replace("%", " %")
+            painter.setFont(stage.bold if active else stage.font)
+            painter.setPen(QColor(theme.link if active else theme.graph.text))
+            flags = Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine
+            painter.drawText(box, flags | Qt.AlignmentFlag.AlignLeft, item.text)
+            painter.setFont(stage.font)
+            painter.setPen(QColor(theme.graph.muted))
+            painter.drawText(box, flags | Qt.AlignmentFlag.AlignRight, share)
+
+
+def place_logits(stage: Stage) -> list[LogitText]:
+    """Texts of the logits in sight, side by side and in the order of their nodes; the weakest go where room ends."""
+    scene = stage.scene
+    if scene is None:
+        return []
+    inner, metrics = stage.inner, stage.metrics
+    seen = [node for node in scene.graph.of_kind(NodeKind.LOGIT).tolist() if scene.node_shown[node]]
+    seen = [node for node in seen if inner.left() <= stage.x[node] <= inner.right() + 8]
+    seen.sort(key=scene.logit_probability, reverse=True)
+    texts: list[tuple[int, str, float]] = []
+    room = stage.rect.width() - inner.left() - 4
+    for node in seen:
+        text = metrics.elidedText(scene.logit_text(node), Qt.TextElideMode.ElideRight, LONGEST_LOGIT)
+        width = _text_width(metrics, stage.bold_metrics, text)
+        if width + GAP > room:
+            break
+        room -= width + GAP
+        texts.append((node, text, width))
+    texts.sort(key=lambda item: float(stage.x[item[0]]))
+    return _spread(stage, texts)
+
+
+def _text_width(metrics: QFontMetricsF, bold: QFontMetricsF, text: str) -> float:
+    return bold.horizontalAdvance(text) + metrics.horizontalAdvance("  100 %")
+
+
+def _spread(stage: Stage, texts: list[tuple[int, str, float]]) -> list[LogitText]:
+    """Middle each text above its node, then push left what leaves the view and apart what overlaps."""
+    middles = [float(stage.x[node]) for node, _, _ in texts]
+    for i in range(1, len(texts)):
+        apart = (texts[i - 1][2] + texts[i][2]) / 2 + GAP
+        middles[i] = max(middles[i], middles[i - 1] + apart)
+    limit = stage.rect.width() - 4
+    for i in range(len(texts) - 1, -1, -1):
+        middles[i] = min(middles[i], limit - texts[i][2] / 2)
+        limit = middles[i] - texts[i][2] / 2 - GAP
+    return [
+        LogitText(node, text, middle, width, float(stage.x[node]))
+        for (node, text, width), middle in zip(texts, middles, strict=True)
+    ]

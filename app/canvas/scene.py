@@ -1,0 +1,193 @@
+"""What the canvas shows, without Qt: a graph, a view of it, annotations, and what is selected and hovered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.canvas.edge_ranking import LIVE_EDGES, EdgeRanking
+from engine.graphs.graph import AttributionGraph, NodeKind
+from engine.graphs.layout import Layout, lay_out
+from engine.graphs.visible_text import visible_text
+
+NOTHING = -1
+PINNED_EDGES = 600
+
+
+class GraphView(Protocol):
+    """Which nodes and edges of a graph are shown; engine.graphs.pruning makes it."""
+
+    @property
+    def nodes(self) -> NDArray[np.bool_]:
+        """(N,)."""
+
+    @property
+    def edges(self) -> NDArray[np.bool_]:
+        """(E,)."""
+
+
+class Group(Protocol):
+    """A supernode as a project keeps it."""
+
+    @property
+    def name(self) -> str:
+        """Its text."""
+
+    @property
+    def colour(self) -> str:
+        """'#rrggbb'."""
+
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        """Node numbers."""
+
+
+class SizeBy(StrEnum):
+    """What the size of a feature's glyph says."""
+
+    INFLUENCE = "influence"
+    ACTIVATION = "activation"
+    NONE = "none"
+
+
+SIZES = (7.0, 8.0, 9.5, 11.0, 13.0)  # of glyphs, in pixels at 100 %; the last is the layout's node size
+PLAIN_SIZE = 2  # index into SIZES where size says nothing
+
+
+@dataclass
+class Scene:
+    """State of one canvas. Node numbers everywhere are the graph's; `NOTHING` stands for none."""
+
+    graph: AttributionGraph
+    viewport: tuple[float, float] = (960.0, 540.0)
+    pins: tuple[int, ...] = ()
+    labels: Mapping[int, str] = field(default_factory=dict)
+    groups: Sequence[Group] = ()
+    selected: int = NOTHING
+    hovered: int = NOTHING
+    size_by: SizeBy = SizeBy.INFLUENCE
+
+    def __post_init__(self) -> None:
+        self.ranking = EdgeRanking(self.graph)
+        self._group_of: dict[int, Group] = {}
+        self.show_all()
+
+    # -- what is shown ------------------------------------------------------------------------------------------------
+
+    def show_all(self) -> None:
+        """Show every node and edge."""
+        self.node_shown = np.ones(self.graph.n_nodes, dtype=np.bool_)
+        self.edge_shown = np.ones(self.graph.n_edges, dtype=np.bool_)
+        self.lay_out()
+
+    def show(self, view: GraphView) -> None:
+        """Show a view. Pinned and selected nodes must be in it to be seen: the pruning's `keep` does that."""
+        nodes, edges = np.asarray(view.nodes), np.asarray(view.edges)
+        if nodes.shape != (self.graph.n_nodes,) or edges.shape != (self.graph.n_edges,):
+            raise ValueError("the view belongs to another graph")
+        self.node_shown = nodes
+        self.edge_shown = edges & nodes[self.graph.source] & nodes[self.graph.target]
+        self.hovered = self.hovered if self.is_shown(self.hovered) else NOTHING
+        self.lay_out()
+
+    def lay_out(self) -> None:
+        """Place the shown nodes for the viewport."""
+        self.layout: Layout = lay_out(self.graph, self.node_shown, node_size=SIZES[-1], viewport=self.viewport)
+        self.shown = np.flatnonzero(self.node_shown)
+
+    def annotate(self, pins: Sequence[int], labels: Mapping[int, str], groups: Sequence[Group]) -> None:
+        """Take pins, labels and supernodes; numbers that are no nodes of this graph are left out."""
+        n = self.graph.n_nodes
+        self.pins = tuple(node for node in pins if 0 <= node < n)
+        self.labels = {node: text for node, text in labels.items() if 0 <= node < n and text}
+        self.groups = tuple(groups)
+        self._group_of = {node: group for group in self.groups for node in group.nodes if 0 <= node < n}
+
+    def is_shown(self, node: int) -> bool:
+        """Whether `node` is a node that can be seen."""
+        return 0 <= node < self.graph.n_nodes and bool(self.node_shown[node])
+
+    # -- edges --------------------------------------------------------------------------------------------------------
+
+    def live_edges(self) -> NDArray[np.int64]:
+        """(<= LIVE_EDGES,) edges to draw, weakest first, so that the strongest end on top.
+
+        Those of the selected and the hovered node; else those of pinned nodes, the ones between pins above all; else
+        the strongest of the graph. While something is selected, edges between pins stay.
+        """
+        ranking, shown = self.ranking, self.edge_shown
+        pins = [node for node in self.pins if self.is_shown(node)]
+        focus = [node for node in {self.selected, self.hovered} if self.is_shown(node)]
+        if not focus and not pins:
+            return ranking.strongest(shown)[::-1]
+        first = ranking.of_nodes(focus, shown) if focus else ranking.between(pins, shown)
+        second = ranking.between(pins, shown) if focus else ranking.of_nodes(pins, shown, PINNED_EDGES)
+        both = np.concatenate([first, second[~np.isin(second, first)]])[:LIVE_EDGES]
+        return both[::-1]
+
+    def connections(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Nodes connected with the selected one (each once) and the signed share of the strongest edge to each."""
+        if not self.is_shown(self.selected):
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
+        edges = self.ranking.of_node(self.selected, self.edge_shown, self.graph.n_edges)
+        ends = np.where(self.graph.target[edges] == self.selected, self.graph.source[edges], self.graph.target[edges])
+        nodes, first = np.unique(ends, return_index=True)  # the first of each is its strongest
+        return nodes.astype(np.int64), self.graph.share[edges[first]]
+
+    # -- texts --------------------------------------------------------------------------------------------------------
+
+    def group_of(self, node: int) -> Group | None:
+        """The supernode a node is in."""
+        return self._group_of.get(node)
+
+    def label_of(self, node: int) -> str:
+        """What a person calls the node: its label, else its supernode's name, else nothing. On one line."""
+        group = self._group_of.get(node)
+        return visible_text(self.labels.get(node, "") or (group.name if group is not None else ""))
+
+    def short_name(self, node: int) -> str:
+        """A few characters for a label in the drawing."""
+        label = self.label_of(node)
+        if label:
+            return label
+        graph, kind = self.graph, NodeKind(int(self.graph.kind[node]))
+        if kind is NodeKind.LOGIT:
+            return self.logit_text(node)
+        if kind is NodeKind.EMBEDDING:
+            return visible_text(graph.tokens[int(graph.position[node])])
+        if kind is NodeKind.FEATURE:
+            return f"{int(graph.layer[node])} · {int(graph.feature[node])}"
+        return kind.name.lower()
+
+    def logit_text(self, node: int) -> str:
+        """A logit's token, visible."""
+        return visible_text(self.graph.logit_text[self._logit_index(node)])
+
+    def logit_probability(self, node: int) -> float:
+        """A logit node's weight: its token's probability."""
+        return float(self.graph.logit_probability[self._logit_index(node)])
+
+    def _logit_index(self, node: int) -> int:
+        return int(np.searchsorted(self.graph.of_kind(NodeKind.LOGIT), node))
+
+    # -- sizes --------------------------------------------------------------------------------------------------------
+
+    def size_levels(self) -> NDArray[np.intp]:
+        """(N,) index into SIZES. Only features grow and shrink; heavy tails are drawn by square root."""
+        graph = self.graph
+        levels = np.full(graph.n_nodes, PLAIN_SIZE, dtype=np.intp)
+        levels[(graph.kind == NodeKind.LOGIT) | (graph.kind == NodeKind.EMBEDDING)] = PLAIN_SIZE + 1
+        if self.size_by is SizeBy.NONE:
+            return levels
+        feature = graph.kind == NodeKind.FEATURE
+        column = graph.influence if self.size_by is SizeBy.INFLUENCE else graph.activation
+        amount = np.abs(np.nan_to_num(column[feature]))
+        top = float(np.quantile(amount, 0.99)) if len(amount) else 0.0
+        share = np.sqrt(np.minimum(amount / top, 1.0)) if top > 0 else np.zeros_like(amount)
+        levels[feature] = np.minimum((share * len(SIZES)).astype(np.intp), len(SIZES) - 1)
+        return levels

@@ -1,0 +1,117 @@
+"""What every layer of the canvas paints from: the scene in pixels, the theme and the fonts."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QRectF
+from PySide6.QtGui import QFont, QFontMetricsF
+
+from app.canvas.camera import Camera
+from app.canvas.scene import SIZES, Scene
+from app.theme import Theme
+from engine.graphs.colours import ramp_index
+
+Array = NDArray[np.float64]
+
+STEPS = 17  # of the signed scale
+SMALLEST_DOMAIN = 0.02  # the scale of shares never stretches noise below 2 % to full colour
+LARGEST_DOMAIN = 0.4  # and what is above 40 % has full colour
+
+
+class Stage:
+    """Shared by the layers; the canvas refreshes it, layers only read it."""
+
+    def __init__(self, camera: Camera, theme: Theme, font: QFont) -> None:
+        self.camera = camera
+        self.theme = theme
+        self.scene: Scene | None = None
+        self.ratio = 1.0  # device pixels in a pixel
+        self.set_font(font)
+        self.style_changes = 0
+        self.rotated_tokens = False
+        self.grouping: tuple[int, ...] = ()
+        self.focused = False
+        self.forget()
+
+    def forget(self) -> None:
+        """No graph."""
+        empty = np.empty(0)
+        self.scene = None
+        self.x: Array = empty
+        self.y: Array = empty
+        self.levels: NDArray[np.intp] = np.empty(0, dtype=np.intp)
+        self.edges: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self.domain = LARGEST_DOMAIN
+        self.tints: NDArray[np.intp] = np.empty(0, dtype=np.intp)
+        self.faded: NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
+
+    def set_font(self, font: QFont) -> None:
+        """Take the canvas's font; headers and labels are a little smaller, and grow with it."""
+        self.font = QFont(font)
+        size = font.pointSizeF() if font.pointSizeF() > 0 else 9.0
+        self.font.setPointSizeF(max(size * 0.9, 7.0))
+        self.bold = QFont(self.font)
+        self.bold.setWeight(QFont.Weight.DemiBold)
+        self.metrics = QFontMetricsF(self.font)
+        self.bold_metrics = QFontMetricsF(self.bold)
+
+    @property
+    def rect(self) -> QRectF:
+        """The whole view, in pixels."""
+        return QRectF(self.camera.rect())
+
+    @property
+    def inner(self) -> QRectF:
+        """Between the headers, in pixels."""
+        return self.camera.inner()
+
+    @property
+    def glyph_scale(self) -> float:
+        """By how much glyphs grow and shrink with the zoom, in steps, so that few pictures of them are needed."""
+        zoom = min(max(self.camera.zoom(), 0.3), 2.0)
+        softened = zoom if zoom < 1 else zoom**0.5
+        return float(2 ** (np.floor(np.log2(softened) * 4 + 1e-6) / 4))
+
+    def size_of(self, node: int) -> float:
+        """Width of a node's glyph in pixels."""
+        return SIZES[int(self.levels[node])] * self.glyph_scale
+
+    def place(self) -> None:
+        """Pixels of every node, after the camera or the layout moved."""
+        if self.scene is not None:
+            self.x, self.y = self.camera.to_pixels(self.scene.layout.x, self.scene.layout.y)
+
+    def grid(self) -> tuple[Array, Array]:
+        """Pixels of the column borders (C + 1,), and of the row borders (R + 1,) from the bottom to the top."""
+        if self.scene is None:
+            return np.zeros(1), np.zeros(1)
+        layout = self.scene.layout
+        x, _ = self.camera.to_pixels(layout.column_edges, np.zeros_like(layout.column_edges))
+        _, y = self.camera.to_pixels(np.zeros_like(layout.row_edges), layout.row_edges)
+        return x, y
+
+    def choose(self) -> None:
+        """Edges, tints and fading, after selection, hover, pins or the view changed."""
+        scene = self.scene
+        if scene is None:
+            return
+        self.edges = scene.live_edges()
+        nodes, shares = scene.connections()
+        strongest = float(np.abs(scene.graph.share[self.edges]).max(initial=0.0))
+        self.domain = min(max(strongest, SMALLEST_DOMAIN), LARGEST_DOMAIN)
+        n = scene.graph.n_nodes
+        self.tints = np.full(n, -1, dtype=np.intp)
+        self.faded = np.zeros(n, dtype=np.bool_)
+        if scene.is_shown(scene.selected):
+            self.tints[nodes] = ramp_index(shares, self.domain, STEPS)
+            self.faded[:] = True
+            self.faded[nodes] = False
+            self.faded[[scene.selected, *scene.pins]] = False
+        self.style_changes += 1
+
+    def measure(self) -> None:
+        """Sizes of glyphs, after the graph or the choice of size changed."""
+        if self.scene is not None:
+            self.levels = self.scene.size_levels()
+            self.style_changes += 1

@@ -1,0 +1,170 @@
+"""The drawing itself: camera, stage and layers in one view. It knows nothing of keys and clicks' meaning."""
+
+from __future__ import annotations
+
+import numpy as np
+from PySide6.QtCore import QPointF, QRectF, Signal, Slot
+from PySide6.QtGui import QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import QWidget
+
+from app.canvas.backdrop_layer import BackdropLayer
+from app.canvas.camera import Camera
+from app.canvas.edges_layer import EdgesLayer
+from app.canvas.headers_layer import HeadersLayer, plan_margins
+from app.canvas.labels_layer import LabelsLayer
+from app.canvas.mouse_view import MouseView
+from app.canvas.nodes_layer import NodesLayer
+from app.canvas.rings_layer import RingsLayer
+from app.canvas.scene import NOTHING, GraphView, Scene
+from app.canvas.stage import Stage
+from app.theme import Theme
+
+REACH = 14.0  # pixels from the pointer in which the nearest node is taken
+
+
+class Surface(MouseView):
+    """Draws a scene; fitted into the view until someone pans or zooms."""
+
+    cameraMoved = Signal()
+    _ready = False  # pyqtgraph's constructors resize the view before ours has run
+
+    def __init__(self, parent: QWidget, theme: Theme) -> None:
+        super().__init__(parent)
+        self.camera = Camera()
+        self.stage = Stage(self.camera, theme, parent.font())
+        self.fitted = True
+        self.setCentralItem(self.camera)
+        self.backdrop, self.edges = BackdropLayer(self.stage), EdgesLayer(self.stage)
+        self.nodes, self.rings = NodesLayer(self.stage), RingsLayer(self.stage)
+        self.labels, self.headers = LabelsLayer(self.stage), HeadersLayer(self.stage)
+        self.layers = (self.backdrop, self.edges, self.nodes, self.rings, self.labels, self.headers)
+        self.camera.sigRangeChanged.connect(self._camera_moved)
+        self._ready = True
+
+    # -- what is drawn ------------------------------------------------------------------------------------------------
+
+    def set_scene(self, scene: Scene | None) -> None:
+        """Draw another scene, fitted; None draws nothing."""
+        if scene is None:
+            self.stage.forget()
+        self.stage.scene = scene
+        self.stage.measure()
+        self.fitted = True
+        self._lay_out()
+
+    def show_view(self, view: GraphView) -> None:
+        """Draw other nodes of the scene; while zoomed in, the selected node stays where it is on screen."""
+        scene = self.stage.scene
+        assert scene is not None
+        anchor = scene.selected if not self.fitted and scene.is_shown(scene.selected) else NOTHING
+        pixel = self.pixel_of(anchor) if anchor != NOTHING else QPointF()
+        scales = self.camera.scales()
+        scene.viewport = self._room()
+        scene.show(view)
+        self._lay_out()
+        if anchor != NOTHING and scene.is_shown(anchor):
+            self.camera.hold(float(scene.layout.x[anchor]), float(scene.layout.y[anchor]), pixel, scales)
+
+    def set_theme(self, theme: Theme) -> None:
+        """Draw in other colours."""
+        self.stage.theme = theme
+        self.setBackground(theme.graph.background)
+        self.repaint_layers()
+
+    def restyle(self) -> None:
+        """Edges, tints and marks, after selection, hover or annotations changed."""
+        self.stage.choose()
+        self.repaint_layers()
+
+    def remeasure(self) -> None:
+        """Sizes of glyphs, after the scene's `size_by` changed."""
+        self.stage.measure()
+        self.repaint_layers()
+
+    def repaint_layers(self) -> None:
+        """Ask for a new picture."""
+        for layer in self.layers:
+            layer.update()
+
+    # -- the camera ---------------------------------------------------------------------------------------------------
+
+    def fit(self) -> None:
+        """Lay out for the present size and show everything."""
+        self.fitted = True
+        if self.stage.scene is not None:
+            self.stage.scene.viewport = self._room()
+            self.stage.scene.lay_out()
+            self._lay_out()
+
+    def zoom(self, factor: float, pixel: QPointF) -> None:
+        """Zoom around a pixel."""
+        self.fitted = False
+        self.camera.zoom_at(factor, pixel)
+
+    def pan(self, dx: float, dy: float) -> None:
+        """Move the drawing by pixels."""
+        self.fitted = False
+        self.camera.pan_by(dx, dy)
+
+    def reveal(self, node: int, *, closer: bool = False) -> None:
+        """Bring a node into sight if it is not; `closer` brings it to the middle at 100 % or more."""
+        scene = self.stage.scene
+        if scene is None or not scene.is_shown(node):
+            return
+        if closer or not self.stage.inner.adjusted(8, 8, -8, -8).contains(self.pixel_of(node)):
+            self.fitted = False
+            scale = 1.5 if closer else None
+            self.camera.centre_on(float(scene.layout.x[node]), float(scene.layout.y[node]), scale)
+
+    # -- pixels and nodes ---------------------------------------------------------------------------------------------
+
+    def pixel_of(self, node: int) -> QPointF:
+        """Where a shown node is in the view."""
+        return QPointF(float(self.stage.x[node]), float(self.stage.y[node]))
+
+    def node_at(self, pixel: QPointF) -> int:
+        """The nearest node within reach of a pixel, or -1; nothing is reached through the headers."""
+        scene = self.stage.scene
+        if scene is None or not len(scene.shown) or not self.stage.inner.adjusted(-6, -6, 6, 6).contains(pixel):
+            return NOTHING
+        dx, dy = self.stage.x[scene.shown] - pixel.x(), self.stage.y[scene.shown] - pixel.y()
+        distance = dx * dx + dy * dy
+        nearest = int(np.argmin(distance))
+        return int(scene.shown[nearest]) if distance[nearest] <= REACH**2 else NOTHING
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        if not self._ready or self.camera.rect().isEmpty():
+            super().resizeEvent(event)
+            return
+        middle, scales = self.camera.rect().center(), self.camera.scales()
+        point = self.camera.point_at(middle)
+        super().resizeEvent(event)
+        if self.fitted:
+            self.fit()
+        else:
+            self.camera.hold(point.x(), point.y(), self.camera.rect().center(), scales)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        self.stage.ratio = self.devicePixelRatioF()
+        super().paintEvent(event)
+
+    def _room(self) -> tuple[float, float]:
+        inner = self.camera.inner()
+        return inner.width(), inner.height()
+
+    def _lay_out(self) -> None:
+        scene = self.stage.scene
+        if scene is not None:
+            layout = scene.layout
+            self.camera.margins, self.stage.rotated_tokens = plan_margins(self.stage)
+            self.camera.content = QRectF(0, 0, max(layout.width, 1.0), max(layout.height, 1.0))
+            if self.fitted:
+                self.camera.fit()
+        self.stage.place()
+        self.restyle()
+
+    @Slot()
+    def _camera_moved(self) -> None:
+        self.stage.place()
+        self.repaint_layers()
+        self.cameraMoved.emit()
