@@ -249,7 +249,7 @@ def clean_text(text: str, longest: int, what: str) -> str:
     """Text as it can be stored: plain, encodable. Raises `RequestError` if it is too long."""
     if len(text) > longest:
         raise RequestError(f"{what} holds at most {longest:,} characters; shorten it.")
-    return text.encode("utf-8", "replace").decode()
+    return encoding.encodable(text)
 
 
 def _n_nodes(db: sqlite_utils.Database, trace: int) -> int:

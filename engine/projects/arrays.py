@@ -18,8 +18,8 @@ from engine.projects.faults import DamageError
 
 # Stored little-endian. Nothing else is ever unpacked: no object arrays, no structured ones.
 DTYPES = {name: np.dtype(name).newbyteorder("<") for name in ("uint8", "int32", "int64", "float32", "float64")}
-# 64 million edges of 4 bytes; a graph at the budget of this program (1 million edges) has columns of 4 MB.
-MAX_BYTES = 256 * 2**20
+# 32 million edges of 4 bytes; a graph at the budget of this program (1 million edges) has columns of 4 MB.
+MAX_BYTES = 128 * 2**20
 # The frame's window is memory that its sender chooses; 8 MiB is what every decoder must offer (RFC 8878, 3.1.1.1.2).
 _MAX_WINDOW = 8 * 2**20
 _LEVEL = 3

@@ -44,3 +44,8 @@ def read_texts(text: str | bytes) -> tuple[str, ...]:
 def now() -> str:
     """The present moment, UTC, ISO 8601 to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def encodable(text: str) -> str:
+    """The text, with a question mark for every character that UTF-8 has no form for (half a surrogate pair)."""
+    return text.encode("utf-8", "replace").decode()

@@ -10,7 +10,7 @@ from engine.graphs.graph import EMBEDDING_LAYER, NO_POSITION, AttributionGraph, 
 from engine.projects.faults import DamageError
 
 MAX_NODES = 4_000_000
-MAX_EDGES = 64_000_000
+MAX_EDGES = 32_000_000
 MAX_LAYERS = 100_000
 _MEASURES = ("influence", "relevance")
 

@@ -290,11 +290,13 @@ class Project:
     def _keep(self, table: str, key: str, value: Any) -> None:
         text = encoding.write(value)
         with self._file.writing() as db:
-            db.conn.execute(f"INSERT OR REPLACE INTO {table} (key, value) VALUES (?, ?)", (key, text))
+            db.conn.execute(
+                f"INSERT OR REPLACE INTO {table} (key, value) VALUES (?, ?)", (encoding.encodable(key), text)
+            )
 
     def _kept(self, table: str, key: str) -> Any:
         with self._file.reading() as db:
-            row = db.conn.execute(f"SELECT value FROM {table} WHERE key = ?", (key,)).fetchone()
+            row = db.conn.execute(f"SELECT value FROM {table} WHERE key = ?", (encoding.encodable(key),)).fetchone()
             return None if row is None else encoding.read(row[0])
 
     # How everything above reads and writes

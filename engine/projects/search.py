@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import sqlite_utils
 
+from engine.projects.encoding import encodable
 from engine.projects.faults import DamageError
 
 
@@ -21,7 +22,7 @@ class SearchHit:
 
 def find(db: sqlite_utils.Database, words: str, limit: int = 100) -> list[SearchHit]:
     """Texts that hold every word or its beginning, best match first; deleted traces are left out."""
-    terms = [f'"{word}"*' for word in words.replace('"', " ").replace("\0", " ").split()]
+    terms = [f'"{word}"*' for word in encodable(words).replace('"', " ").replace("\0", " ").split()]
     if not terms:
         return []
     rows = db.conn.execute(

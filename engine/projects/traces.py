@@ -79,8 +79,8 @@ def pack_trace(report: dict[str, Any], graph: AttributionGraph, title: str) -> P
     row = {
         "title": title,
         "created": now(),
-        "prompt": _prompt_of(report, graph),
-        "target": _target_of(graph),
+        "prompt": encoding.encodable(_prompt_of(report, graph)),
+        "target": encoding.encodable(_target_of(graph)),
         "n_nodes": graph.n_nodes,
         "n_edges": graph.n_edges,
         "n_layers": graph.n_layers,

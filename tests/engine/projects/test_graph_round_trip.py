@@ -1,0 +1,144 @@
+"""A graph comes out of a project as it went in, to the last bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.errors import LoupeError, RequestError
+from engine.graphs.graph import AttributionGraph
+from engine.projects import Project, arrays
+from tests.engine.projects.conftest import REPORT, assert_same_graph, small_graph
+from tests.graph_builder import build_graph
+
+ANY_TEXT = st.text(st.characters(), max_size=8) | st.sampled_from(["\0", "\ud800", "\udcff", "🦊", "⏎"])
+ANY_FLOAT = st.floats(width=32, allow_nan=False, allow_infinity=False)
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANY_TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> AttributionGraph:
+    graph = build_graph(
+        n_layers=draw(st.integers(1, 5)),
+        n_positions=draw(st.integers(1, 4)),
+        n_features=draw(st.integers(0, 25)),
+        n_logits=draw(st.integers(1, 3)),
+        errors=draw(st.booleans()),
+        biases=draw(st.booleans()),
+        seed=draw(st.integers(0, 1000)),
+    )
+    n_tokens, n_logits = graph.n_positions, len(graph.logit_text)
+    value = draw(st.lists(ANY_FLOAT, min_size=len(graph.traced), max_size=len(graph.traced)))
+    return replace(
+        graph,
+        tokens=tuple(draw(st.lists(ANY_TEXT, min_size=n_tokens, max_size=n_tokens))),
+        token_ids=tuple(draw(st.lists(st.integers(-1, 2**31), min_size=n_tokens, max_size=n_tokens))),
+        logit_text=tuple(draw(st.lists(ANY_TEXT, min_size=n_logits, max_size=n_logits))),
+        value=np.array(value, dtype=np.float32),
+        measure=draw(st.sampled_from(["influence", "relevance"])),
+        meta=draw(st.dictionaries(ANY_TEXT, ANY_JSON, max_size=3)),
+    )
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    with Project.create(tmp_path_factory.mktemp("round") / "trip.loupe") as project:
+        yield project
+
+
+@settings(max_examples=60, deadline=None)
+@given(graph=graphs(), report=st.none() | st.dictionaries(ANY_TEXT, ANY_JSON, max_size=2), title=ANY_TEXT)
+def test_any_graph_is_kept_whole(shared: Project, graph: AttributionGraph, report: Any, title: str) -> None:
+    number = shared.add_trace(graph.meta if report is None else report, graph, title=title)
+    assert_same_graph(shared.load_graph(number), graph)
+    assert repr(shared.report(number)) == repr(graph.meta if report is None else report)
+
+
+def test_an_empty_graph_is_kept(project: Project) -> None:
+    full = small_graph()
+    none = {"tokens": (), "token_ids": (), "logit_text": ()}
+    for name, column in vars(full).items():
+        if isinstance(column, np.ndarray):
+            none[name] = column[:0]
+    graph = replace(full, **none)
+    assert_same_graph(project.load_graph(project.add_trace({}, graph, title="nothing")), graph)
+
+
+def test_a_graph_is_there_after_reopening_and_its_arrays_cannot_be_changed(project: Project) -> None:
+    project.close()
+    with Project.open(project.path) as again:
+        graph = again.load_graph(2)
+        assert_same_graph(graph, small_graph(2))
+        assert again.report(2) == {**REPORT, "number": 2}
+    with pytest.raises(ValueError, match="read-only"):
+        graph.weight[0] = 1.0
+
+
+def test_the_list_of_traces_says_what_each_is(project: Project) -> None:
+    graph = small_graph(1)
+    row = project.traces()[0]
+    assert (row.id, row.title, row.prompt) == (1, "Trace 1", "The capital of Texas is")
+    assert (row.n_nodes, row.n_edges) == (graph.n_nodes, graph.n_edges)
+    assert row.target == graph.logit_text[int(np.argmax(graph.logit_probability))]
+    assert row.created.endswith("Z")
+
+
+def test_without_settings_the_prompt_is_the_tokens(project: Project) -> None:
+    project.add_trace({}, small_graph(), title="bare")
+    assert project.traces()[-1].prompt == "".join(small_graph().tokens)
+
+
+def test_equal_columns_are_kept_once(project: Project) -> None:
+    before = project.path.stat().st_size
+    big = build_graph(n_features=500, n_edges=20_000)
+    project.add_trace({}, big, title="first")
+    first = project.path.stat().st_size - before
+    project.add_trace({}, big, title="second")
+    assert project.path.stat().st_size - before - first < first / 10
+
+
+def test_a_report_equal_to_the_meta_is_kept_once(project: Project) -> None:
+    graph = replace(small_graph(), meta={"text": "x" * 200_000})
+    before = project.path.stat().st_size
+    number = project.add_trace(graph.meta, graph, title="long")
+    assert project.path.stat().st_size - before < 300_000
+    assert project.report(number) == project.load_graph(number).meta == graph.meta
+
+
+def test_a_graph_that_could_not_be_opened_is_not_saved(project: Project) -> None:
+    graph = small_graph()
+    broken = replace(graph, weight=np.full_like(graph.weight, np.nan))
+    with pytest.raises(LoupeError, match="was not saved because the graph's weight"):
+        project.add_trace({}, broken, title="broken")
+    assert len(project.traces()) == 2
+
+
+def test_arrays_of_other_kinds_or_sizes_are_never_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    for array in (np.array([object()]), np.array(["text"]), np.zeros(2, dtype="c8"), np.zeros(2, dtype="f2")):
+        with pytest.raises(TypeError, match="are not stored"):
+            arrays.pack(array)
+    monkeypatch.setattr(arrays, "MAX_BYTES", 100)
+    with pytest.raises(RequestError, match="more than a project holds"):
+        arrays.pack(np.zeros(26, dtype=np.float32))
+
+
+def test_arrays_of_the_other_byte_order_are_kept_by_value() -> None:
+    packed = arrays.pack(np.arange(5, dtype=">i4"))
+    row = {**vars(packed), "codec": "zstd"}
+    assert arrays.unpack(row, "int32", (None,)).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_trace_that_is_not_there(project: Project) -> None:
+    for ask in (project.load_graph, project.report, project.annotations):
+        with pytest.raises(RequestError, match="no trace 99"):
+            ask(99)
