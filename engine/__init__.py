@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from engine.dictionaries import load_features
     from engine.models import load_model
     from engine.projects import Project
-    from engine.tracing.spec import Prompt, Target, TraceSpec
     from engine.tracing.run import trace
+    from engine.tracing.spec import Prompt, Target, TraceSpec
 
 __all__ = ["Project", "Prompt", "Target", "TraceSpec", "load_features", "load_model", "trace"]
 

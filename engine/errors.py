@@ -1,4 +1,4 @@
-"""The errors a user may meet. Each carries one sentence that says what to do next, and the exit status of the command line."""
+"""The errors a user may meet: each carries one sentence that says what to do next, and an exit status."""
 
 from __future__ import annotations
 

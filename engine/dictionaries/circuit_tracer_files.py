@@ -126,7 +126,7 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
             names = set(tensors.keys())
             if not {"W_enc", "b_enc", "W_dec", "b_dec"} <= names:
                 raise RequestError(
-                    f"{file.name} holds {', '.join(sorted(names))[:200]}; a transcoder needs W_enc, b_enc, W_dec, b_dec."
+                    f"{file.name} holds {', '.join(sorted(names))[:200]}; it needs W_enc, b_enc, W_dec, b_dec."
                 )
             return {name: tensors.get_tensor(name) for name in sorted(names & _TENSORS)}
     except (SafetensorError, OSError) as error:
@@ -151,19 +151,17 @@ def _transcoder(
     if threshold is not None and threshold.shape != (n,):
         raise RequestError(f"The thresholds of {file.name} do not match its {n} features; get the dictionary again.")
 
-    def ready(tensor: Tensor | None) -> Tensor | None:
-        return None if tensor is None else tensor.to(dtype=dtype, device=weights.unembed.device)
+    def ready(tensor: Tensor) -> Tensor:
+        return tensor.to(dtype=dtype, device=weights.unembed.device)
 
-    w_enc, b_enc, w_dec, b_dec = (ready(tensors[name]) for name in ("W_enc", "b_enc", "W_dec", "b_dec"))
-    assert w_enc is not None and b_enc is not None and w_dec is not None and b_dec is not None
     return Transcoder(
-        w_enc,
-        b_enc,
-        w_dec,
-        b_dec,
-        threshold=ready(threshold),
+        ready(tensors["W_enc"]),
+        ready(tensors["b_enc"]),
+        ready(tensors["W_dec"]),
+        ready(tensors["b_dec"]),
+        threshold=None if threshold is None else ready(threshold),
         top_k=config.top_k,
-        w_skip=ready(tensors.get("W_skip")),
+        w_skip=ready(tensors["W_skip"]) if "W_skip" in tensors else None,
         reads=config.reads,
         writes=config.writes,
     )

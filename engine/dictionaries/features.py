@@ -7,6 +7,7 @@ position's rows are both contiguous. n counts targets swept together.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Protocol
 
 from torch import Tensor
@@ -71,5 +72,5 @@ class Features(Protocol):
 
     def read(
         self, recording: Recording, progress: Progress = silent, cancel: threading.Event | None = None
-    ) -> list[LayerFeatures]:
+    ) -> Sequence[LayerFeatures]:
         """The active features of every layer."""

@@ -69,9 +69,9 @@ def require_fidelity(
             if not measured[layer] <= WORST_FVU:
                 hint = _better_hook(transcoder, recording, layer, gain)
                 raise RequestError(
-                    f"This dictionary does not describe {model.name}: layer {layer} leaves {measured[layer]:.2f} of the "
-                    f"variance unexplained, worse than a constant.{hint} Open it with the model it was made for, or "
-                    "insist with --trust-features."
+                    f"This dictionary does not describe {model.name}: layer {layer} leaves {measured[layer]:.2f} of "
+                    f"the variance unexplained, worse than a constant.{hint} Open it with the model it was made for, "
+                    "or insist with --trust-features."
                 )
     return measured
 

@@ -214,7 +214,8 @@ class TranscoderLayer:
         return self._record.mlp_norm.pull(gradient)
 
     def _skip_of_shift(self) -> Tensor:
-        assert self._transcoder is not None and self._transcoder.w_skip is not None
+        assert self._transcoder is not None
+        assert self._transcoder.w_skip is not None
         shift = self._record.mlp_norm.shift
         zero = torch.zeros_like(self._record.mid)
         if shift is None or self._transcoder.reads != "mlp_input":
@@ -228,9 +229,7 @@ class TranscoderFeatures:
     kind = "transcoders"
     has_errors = True
 
-    def __init__(
-        self, name: str, fingerprint: str, transcoders: list[Transcoder | None], gains: list[Tensor]
-    ) -> None:
+    def __init__(self, name: str, fingerprint: str, transcoders: list[Transcoder | None], gains: list[Tensor]) -> None:
         self.name = name
         self.fingerprint = fingerprint
         self.transcoders = transcoders

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from engine.evidence.effects import LogitEffects
+
+if TYPE_CHECKING:
+    from engine.evidence.logit_lens import logit_effects
 
 __all__ = ["LogitEffects", "logit_effects"]
 

@@ -79,14 +79,17 @@ class AttributionGraph:
 
     @property
     def n_nodes(self) -> int:
+        """N."""
         return int(self.kind.shape[0])
 
     @property
     def n_edges(self) -> int:
+        """E."""
         return int(self.source.shape[0])
 
     @property
     def n_positions(self) -> int:
+        """Tokens of the prompt up to the traced position, BOS included."""
         return len(self.tokens)
 
     @cached_property

@@ -77,6 +77,7 @@ class Recording:
 
     @property
     def n_positions(self) -> int:
+        """T."""
         return len(self.token_ids)
 
 
@@ -104,9 +105,7 @@ def record(
         hooks.callback(handle.remove)
         ids = torch.tensor([list(token_ids)], device=weights.unembed.device)
         weights.body(input_ids=ids, use_cache=False)
-        layers = tuple(
-            _layer_record(store, layer) for store, layer in zip(caught, weights.layers, strict=True)
-        )
+        layers = tuple(_layer_record(store, layer) for store, layer in zip(caught, weights.layers, strict=True))
         return Recording(
             tuple(token_ids), layers, final["final"], freeze_norm(weights.final_norm, final["final"]), first_position
         )

@@ -96,14 +96,17 @@ class ModelWeights:
 
     @property
     def n_layers(self) -> int:
+        """Number of blocks."""
         return len(self.layers)
 
     @property
     def d_model(self) -> int:
+        """Width of the residual stream."""
         return int(self.unembed.shape[1])
 
     @property
     def vocab_size(self) -> int:
+        """Number of logits."""
         return int(self.unembed.shape[0])
 
     @cached_property

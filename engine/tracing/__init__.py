@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from engine.tracing.spec import Prompt, Target, TraceSpec
+
+if TYPE_CHECKING:
+    from engine.tracing.memory import estimate_bytes
+    from engine.tracing.run import CONSERVATION_BOUND, Trace, trace
 
 __all__ = ["CONSERVATION_BOUND", "Prompt", "Target", "Trace", "TraceSpec", "estimate_bytes", "trace"]
 

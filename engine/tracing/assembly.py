@@ -1,4 +1,4 @@
-"""From finished rows to an `AttributionGraph`: nodes as columns, the strongest edges of each row, the rest as two sums."""
+"""From finished rows to an `AttributionGraph`: nodes as columns, edges as rows, what has no node as two sums."""
 
 from __future__ import annotations
 
@@ -78,7 +78,9 @@ def assemble(
             _ints(where),
         )
     for layer, column in enumerate(columns.error):
-        _add_places(nodes, NodeKind.ERROR, layer, column, measure, None if relevance is None else relevance.error[layer])
+        _add_places(
+            nodes, NodeKind.ERROR, layer, column, measure, None if relevance is None else relevance.error[layer]
+        )
     every = torch.arange(len(token_ids), device=columns.embedding.device)
     embedding = measure.of(columns.embedding, None if relevance is None else relevance.embedding)
     ids = np.asarray(token_ids, np.int64)
@@ -88,7 +90,9 @@ def assemble(
     n_logits = len(targets.token)
     at = np.full(n_logits, targets.position)
     nodes.add(NodeKind.LOGIT, len(features), at, targets.token.astype(np.int64), None, None, None)
-    return _connect(nodes, table, targets, tokens, token_ids, len(features), "influence" if relevance is None else "relevance")
+    return _connect(
+        nodes, table, targets, tokens, token_ids, len(features), "influence" if relevance is None else "relevance"
+    )
 
 
 @dataclass(frozen=True)

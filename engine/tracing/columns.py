@@ -69,9 +69,7 @@ def lay_columns(
     return columns
 
 
-def _number(
-    columns: Columns, written: Sequence[Tensor | None], n_positions: int, device: torch.device
-) -> Tensor:
+def _number(columns: Columns, written: Sequence[Tensor | None], n_positions: int, device: torch.device) -> Tensor:
     """Give a column to every position at which one of `written` (T, d) is not zero."""
     busy = torch.zeros(n_positions, dtype=torch.bool)
     for vectors in written:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import psutil
-
 from engine.errors import MachineError
+from engine.models.memory import available_bytes
 from engine.tracing.rows import BATCH_NUMBERS
 from engine.tracing.selection import CANDIDATE_BYTES, CANDIDATES_PER_NODE
 from engine.tracing.spec import TraceSpec
@@ -39,18 +38,9 @@ def estimate_bytes(model: LanguageModel, n_tokens: int, spec: TraceSpec) -> int:
 
 def require_memory(model: LanguageModel, n_tokens: int, spec: TraceSpec) -> None:
     """`MachineError` where a trace would not fit into what is free now (on a GPU: into what it has free)."""
-    needed, free = estimate_bytes(model, n_tokens, spec), free_bytes(model)
+    needed, free = estimate_bytes(model, n_tokens, spec), available_bytes(model.device)
     if needed > free:
         raise MachineError(
             f"Tracing {n_tokens} tokens needs about {needed / 2**30:.1f} GB of memory and {free / 2**30:.1f} GB are "
             "free; use a shorter prompt or fewer nodes, or close other programs."
         )
-
-
-def free_bytes(model: LanguageModel) -> int:
-    """Free memory of the model's device, in bytes."""
-    if model.device.type == "cuda":
-        import torch
-
-        return int(torch.cuda.mem_get_info(model.device)[0])
-    return int(psutil.virtual_memory().available)

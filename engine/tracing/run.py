@@ -137,9 +137,7 @@ def sweep_prompt(
     weight = torch.tensor(targets.weight, device=gradient.device)
     ranked = relevance(frozen, gradient, weight, part(progress, 0.08, 0.15), cancel)
     plan = _plan(features, spec, ranked, layers)
-    columns = lay_columns(
-        layers, plan.picked, frozen.attention_bias, frozen.position_embedding, recording.n_positions
-    )
+    columns = lay_columns(layers, plan.picked, frozen.attention_bias, frozen.position_embedding, recording.n_positions)
     lap("ranking")
     checkpoint(cancel)
     table = trace_rows(

@@ -73,4 +73,5 @@ def _strongest(scores: Sequence[Tensor], count: int) -> tuple[Tensor, ...]:
     if len(every):
         chosen[every.topk(min(count, len(every))).indices] = True
     chosen &= every > 0
-    return tuple(mask.nonzero()[:, 0] for mask in chosen.split([len(one) for one in scores]))
+    masks = torch.split(chosen, [len(one) for one in scores])
+    return tuple(mask.nonzero()[:, 0] for mask in masks)

@@ -31,6 +31,7 @@ class FrozenModel:
 
     @property
     def n_layers(self) -> int:
+        """Number of blocks."""
         return len(self.attention)
 
 

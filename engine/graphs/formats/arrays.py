@@ -28,9 +28,7 @@ LARGEST_BYTES = 8 * 2**30
 
 def save_npz(graph: AttributionGraph, path: Path) -> None:
     """Write a graph whole or not at all."""
-    columns = {
-        name: getattr(graph, name) for name in (*NODE_COLUMNS, *EDGE_COLUMNS, *TARGET_COLUMNS, *OTHER_COLUMNS)
-    }
+    columns = {name: getattr(graph, name) for name in (*NODE_COLUMNS, *EDGE_COLUMNS, *TARGET_COLUMNS, *OTHER_COLUMNS)}
     texts = {"tokens": list(graph.tokens), "logit_text": list(graph.logit_text), "report": graph.meta}
     with written_whole(path) as file:
         np.savez_compressed(
@@ -52,12 +50,12 @@ def load_npz(path: Path) -> AttributionGraph:
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > LARGEST_BYTES:
-                raise RequestError(f"{path.name} would unpack to more than {LARGEST_BYTES >> 30} GB; it was not opened.")
+                raise RequestError(
+                    f"{path.name} would unpack to more than {LARGEST_BYTES >> 30} GB; it was not opened."
+                )
         with np.load(path, allow_pickle=False) as arrays:
             texts = json.loads(str(arrays["meta"]))
-            columns = {
-                name: arrays[name] for name in (*NODE_COLUMNS, *EDGE_COLUMNS, *TARGET_COLUMNS, *OTHER_COLUMNS)
-            }
+            columns = {name: arrays[name] for name in (*NODE_COLUMNS, *EDGE_COLUMNS, *TARGET_COLUMNS, *OTHER_COLUMNS)}
             return AttributionGraph(
                 **columns,
                 tokens=tuple(texts["tokens"]),

@@ -90,7 +90,10 @@ def as_document(
             "node_threshold": node_threshold,
             "schema_version": 1,
             "info": {
-                "generator": {"name": "Circuit Loupe", "version": graph.meta.get("versions", {}).get("circuit-loupe", "")},
+                "generator": {
+                    "name": "Circuit Loupe",
+                    "version": graph.meta.get("versions", {}).get("circuit-loupe", ""),
+                },
                 "create_time_ms": int(time.time() * 1000),
             },
             "pruning_settings": {"node_threshold": node_threshold, "edge_threshold": edge_threshold},

@@ -15,7 +15,7 @@ _FAMILIES = {model_type: module for module in (llama, gemma3) for model_type in 
 
 
 def known_model_types() -> tuple[str, ...]:
-    """transformers' `model_type` of every family that can be traced."""
+    """The `model_type`s, in transformers' words, of every family that can be traced."""
     return tuple(sorted(_FAMILIES))
 
 

@@ -1,4 +1,4 @@
-"""Gemma 3 (text): norms multiply by 1 + weight, post-norms after attention and MLP, tanh-GELU gate, scaled embedding."""
+"""Gemma 3 (text): norms times 1 + weight, post-norms after attention and MLP, tanh-GELU gate, scaled embedding."""
 
 from __future__ import annotations
 

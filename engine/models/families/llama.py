@@ -1,4 +1,4 @@
-"""Llama: pre-norms, rotary positions, gated SiLU MLP, grouped key/value heads. `ffn norm` is post_attention_layernorm."""
+"""Llama: pre-norms, rotary positions, gated SiLU MLP, grouped key/value heads."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The same edges by autograd through transformers' own forward pass, knowing nothing of the engine's sweep.
 
-The tiny models hold attention patterns and norm denominators constant for autograd (see `tiny_models`); MLP outputs are replaced by constants (plus the linear skip), and
+The tiny models hold attention patterns and norm denominators constant for autograd (see `tiny_models`); MLP outputs
+are replaced by constants (plus the linear skip), and
 probes of zeros with gradients stand where sources write: after the MLP before its post-norm, after it, after attention,
 and at the embedding.
 """
@@ -45,7 +46,9 @@ class Reference:
         return {name: [next(found) for _ in probes] for name, probes in named.items()}
 
 
-def linearised_run(model: TinyModel, ids: list[int], skips: list[Transcoder | None] | None = None) -> Reference:
+def linearised_run(  # noqa: C901 - one hook a place, read top to bottom
+    model: TinyModel, ids: list[int], skips: list[Transcoder | None] | None = None
+) -> Reference:
     """Run the model with everything nonlinear held and probes in place."""
     hf, out = model.hf, Reference()
     n, d = len(ids), model.weights.d_model

