@@ -1,0 +1,45 @@
+"""One run of the windowed program: the application object, its log, its garbage, its window."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+from pathlib import Path
+
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QApplication
+
+from app.fault_log import FaultCatcher, logger, start_log
+from app.garbage import GarbageKeeper
+from app.window import MainWindow
+
+
+def run(project: Path | None) -> int:
+    """Open the window, with a project if one is given; returns the exit status."""
+    start_log()
+    QApplication.setApplicationName("circuit-loupe")
+    QApplication.setApplicationDisplayName("Circuit Loupe")
+    QApplication.setDesktopFileName("circuit-loupe")
+    app = QApplication(sys.argv[:1])
+    faults = FaultCatcher()
+    faults.install()
+    garbage = GarbageKeeper()
+    garbage.start()
+    window = MainWindow(app)
+    faults.caught.connect(window.show_fault)
+    window.show()
+    if project is not None:
+        window.files.open_path(project)
+    # Python sees Ctrl+C in a terminal only when it gets to run now and then.
+    pulse = QTimer()
+    pulse.start(500)
+    status = app.exec()
+    garbage.stop()
+    faults.remove()
+    if not window.stopped:
+        # A job that does not stop would keep the process alive; nothing it does can still be wanted.
+        logger.error("the engine thread did not stop; leaving without it")
+        faulthandler.dump_traceback(file=sys.__stderr__ or sys.stderr)
+        os._exit(status)
+    return status

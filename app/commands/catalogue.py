@@ -1,0 +1,159 @@
+"""Every command of the program, in menu order."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from app.commands.registry import Command
+from app.session import GROUP_COLOURS
+
+if TYPE_CHECKING:
+    from app.window import MainWindow
+
+FILE, EDIT, TRACE, GO, VIEW, HELP = "&File", "&Edit", "&Trace", "&Go", "&View", "&Help"
+
+
+def all_commands(window: MainWindow) -> list[Command]:
+    """The commands of a window; ids are stable, tests and help are made from them."""
+    return [
+        *_file(window),
+        *_edit(window),
+        *_groups(window),
+        *_trace(window),
+        *_go(window),
+        *_view(window),
+        *_help(window),
+    ]
+
+
+def _file(window: MainWindow) -> list[Command]:
+    files, asked = window.files, window.conditions
+    return [
+        Command("file.new", "&New investigation", FILE, files.new, ("Ctrl+N",), "new"),
+        Command("file.open", "&Open…", FILE, files.open, ("Ctrl+O",), "open", tip="Open a project"),
+        Command("file.save_as", "Save &as…", FILE, files.save_as, ("Ctrl+Shift+S",), "save", section=1,
+                enabled=asked.has_project, tip="Give the project a name; everything is saved as you work"),
+        Command("file.export_picture", "&Export picture…", FILE, files.export_picture, ("Ctrl+E",), "export",
+                section=2, enabled=asked.has_graph, tip="Draw the shown graph to an SVG or PNG file"),
+        Command("file.export_json", "Export graph as &JSON…", FILE, files.export_json, (), "export", section=2,
+                enabled=asked.has_graph, tip="Write the graph in the form other programs read"),
+        Command("file.quit", "&Quit", FILE, window.quit, ("Ctrl+Q",), section=3),
+    ]  # fmt: skip
+
+
+def _edit(window: MainWindow) -> list[Command]:
+    hands, asked = window.hands, window.conditions
+    return [
+        Command("edit.undo", asked.undo_title, EDIT, window.edits_undo, ("Ctrl+Z",), "undo", asked.can_undo),
+        Command("edit.redo", asked.redo_title, EDIT, window.edits_redo, ("Ctrl+Shift+Z", "Ctrl+Y"), "redo",
+                asked.can_redo),
+        Command("edit.pin", asked.pin_title, EDIT, hands.toggle_pin, ("P",), "pin", asked.can_annotate, section=1),
+        Command("edit.label", "&Label…", EDIT, hands.label, ("L",), "label", asked.can_annotate, section=1,
+                tip="Name the selected node"),
+        Command("edit.copy_name", "&Copy node's name", EDIT, hands.copy_name, ("Ctrl+Shift+C",), "copy",
+                asked.has_selection, section=1),
+        Command("edit.rename_trace", "Rename &trace…", EDIT, hands.rename_trace, (), "label", asked.can_edit,
+                section=4),
+        Command("edit.delete_trace", "Delete trace", EDIT, hands.delete_trace, (), "delete", asked.can_edit,
+                section=4, tip="Take the open trace out of the project; undo brings it back"),
+    ]  # fmt: skip
+
+
+def _groups(window: MainWindow) -> list[Command]:
+    hands, asked = window.hands, window.conditions
+    colours = [
+        Command(f"edit.colour.{name.lower().replace(' ', '_')}", f"Colour group {name.lower()}", EDIT,
+                partial(hands.recolour, colour), (), "", asked.has_group, section=3)
+        for name, colour in GROUP_COLOURS
+    ]  # fmt: skip
+    return [
+        Command("edit.group_pins", "&Group pinned nodes", EDIT, hands.group_pins, ("Ctrl+G",), "group",
+                asked.can_group, section=2, tip="Make one group of the pinned nodes that are in none yet"),
+        Command("edit.group_clicks", "Group nodes by clicking", EDIT, hands.group_by_clicking, (), "group",
+                asked.can_edit, section=2, shown_keys="hold G",
+                tip="Click nodes one after the other, then choose this again; the same as holding G"),
+        Command("edit.ungroup", "&Ungroup", EDIT, hands.ungroup, ("Ctrl+Shift+G",), "ungroup", asked.has_group,
+                section=2),
+        Command("edit.rename_group", "Rename group", EDIT, hands.rename_group, (), "label", asked.has_group,
+                section=2),
+        *colours,
+    ]  # fmt: skip
+
+
+def _trace(window: MainWindow) -> list[Command]:
+    runs, asked, models = window.runs, window.conditions, window.models
+    return [
+        Command("trace.run", "&Trace", TRACE, window.run_trace, ("Ctrl+Return",), "trace", asked.can_run,
+                tip="Trace why the model says what it says next"),
+        Command("trace.generate", "&Generate", TRACE, window.run_generate, ("Ctrl+Shift+Return",), "generate",
+                asked.can_run, tip="Let the model continue the prompt"),
+        Command("trace.cancel", "&Cancel", TRACE, runs.host.cancel, ("Ctrl+.",), "stop", asked.is_busy,
+                tip="Stop the running job"),
+        Command("trace.budget", "&Number of nodes…", TRACE, models.ask_budget, (), "settings", section=1,
+                tip="How many feature nodes a trace may have"),
+        Command("trace.load_model", "&Load model now", TRACE, runs.load_model, (), "model", asked.can_load,
+                section=2),
+        Command("trace.open_model_folder", "Open model &folder…", TRACE, models.open_folder, (), "open", section=2),
+        Command("trace.open_model_file", "Open GGU&F file…", TRACE, models.open_file, (), "open", section=2),
+        Command("trace.open_features", "Open &transcoder folder…", TRACE, models.open_features, (), "open",
+                section=2),
+    ]  # fmt: skip
+
+
+def _go(window: MainWindow) -> list[Command]:
+    session, hands, asked = window.session, window.hands, window.conditions
+    return [
+        Command("go.palette", "&All commands…", GO, window.show_palette, ("Ctrl+K",), "search"),
+        Command("go.back", "&Back", GO, session.go_back, ("[",), "back", asked.can_go_back, section=1,
+                tip="Go to the node visited before"),
+        Command("go.forward", "&Forward", GO, session.go_forward, ("]",), "forward", asked.can_go_forward,
+                section=1, tip="Go to the node left by going back"),
+        Command("go.find", "F&ind nodes", GO, hands.find, ("/", "Ctrl+F"), "search", asked.has_graph, section=2),
+        Command("go.prompt", "&Prompt", GO, hands.go_prompt, ("Ctrl+L",), section=2, tip="Go to the prompt"),
+        Command("go.graph", "&Graph", GO, hands.go_graph, ("Ctrl+1",), "", asked.has_graph, section=2,
+                tip="Go to the graph"),
+        Command("go.table", "Node &table", GO, hands.go_table, ("Ctrl+2",), "", asked.has_graph, section=2,
+                tip="Go to the node table"),
+        Command("go.inputs", "&Inputs of the node", GO, hands.go_inputs, ("Ctrl+3",), "inputs", asked.has_selection,
+                section=2),
+        Command("go.outputs", "&Outputs of the node", GO, hands.go_outputs, ("Ctrl+4",), "outputs",
+                asked.has_selection, section=2),
+    ]  # fmt: skip
+
+
+def _view(window: MainWindow) -> list[Command]:
+    look, asked = window.look, window.conditions
+    themes = [
+        Command(f"view.theme.{name}", title, VIEW, partial(look.set_theme, name), (), "",
+                checked=partial(look.is_theme, name), section=3)
+        for name, title in (("system", "Theme of the &system"), ("light", "&Light theme"), ("dark", "&Dark theme"))
+    ]  # fmt: skip
+    return [
+        Command("view.fit", "&Fit graph", VIEW, look.fit, ("F",), "fit", asked.has_graph),
+        Command("view.zoom_in", "Zoom &in", VIEW, look.zoom_in, ("+",), "zoom-in", asked.has_graph),
+        Command("view.zoom_out", "Zoom &out", VIEW, look.zoom_out, ("-",), "zoom-out",
+                asked.has_graph),
+        Command("view.hide_errors", "Hide &errors", VIEW, look.toggle_errors, ("E",), "", asked.has_graph,
+                checked=look.errors_hidden, section=1),
+        Command("view.hide_bos", "Hide &BOS", VIEW, look.toggle_bos, ("B",), "", asked.has_graph,
+                checked=look.bos_hidden, section=1),
+        Command("view.table", "Node &table", VIEW, look.toggle_table, ("T",), "", checked=look.table_shown,
+                section=1),
+        *themes,
+        Command("view.colour_blind", "&Orange and blue instead of green and purple", VIEW, look.toggle_colour_blind,
+                (), "", checked=look.is_colour_blind, section=3),
+        Command("view.larger", "&Larger text", VIEW, look.larger, ("Ctrl+=", "Ctrl++"), section=4),
+        Command("view.smaller", "&Smaller text", VIEW, look.smaller, ("Ctrl+-",), section=4),
+        Command("view.normal", "&Normal text", VIEW, look.normal, ("Ctrl+0",), section=4),
+        Command("view.reset_layout", "&Reset layout", VIEW, look.reset_layout, (), section=5,
+                tip="Put all panels back where they were at first"),
+    ]  # fmt: skip
+
+
+def _help(window: MainWindow) -> list[Command]:
+    return [
+        Command("help.keys", "&Keys and gestures", HELP, window.show_help, ("F1", "?"), "info"),
+        Command("help.show_log", "Show &log", HELP, window.files.show_log, tip="Open the folder with the log"),
+        Command("help.about", "&About Circuit Loupe", HELP, window.show_about, (), "info"),
+    ]

@@ -1,0 +1,149 @@
+"""Every edit of an investigation: written to the project at once, each one step of undo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from app.session import Session
+from engine.errors import LoupeError
+from engine.projects import Annotations, Group, Project
+
+
+class Edits:
+    """Changes pins, labels, groups, notes and titles. Errors become a sentence in the panel concerned."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def _write(self, place: str, edit: Callable[[Project, int], object]) -> bool:
+        session = self.session
+        if session.project is None or session.trace_id is None:
+            return False
+        if session.project.read_only:
+            session.report_problem(place, "This project is open for reading only; save it as a new file to edit it.",
+                                   "file.save_as")
+            return False
+        try:
+            edit(session.project, session.trace_id)
+        except LoupeError as error:
+            session.report_problem(place, error.sentence, "file.save_as")
+            return False
+        session.refresh()
+        return True
+
+    # ---- pins and labels ---------------------------------------------------------------------------------------
+
+    def pin(self, nodes: Iterable[int]) -> bool:
+        """Pin nodes that are not pinned yet."""
+        pinned = set(self.session.annotations.pins)
+        new = [node for node in dict.fromkeys(nodes) if node not in pinned]
+        return bool(new) and self._write("graph", lambda project, trace: project.pin(trace, new))
+
+    def unpin(self, nodes: Iterable[int]) -> bool:
+        """Take pins away."""
+        pinned = set(self.session.annotations.pins)
+        old = [node for node in dict.fromkeys(nodes) if node in pinned]
+        return bool(old) and self._write("graph", lambda project, trace: project.unpin(trace, old))
+
+    def toggle_pin(self, node: int) -> bool:
+        """Pin a node, or take its pin away."""
+        return self.unpin([node]) if node in self.session.annotations.pins else self.pin([node])
+
+    def label(self, node: int, text: str) -> bool:
+        """Name a node; an empty text takes the name away."""
+        text = " ".join(text.split())
+        if text == self.session.annotations.labels.get(node, ""):
+            return False
+        return self._write("inspector", lambda project, trace: project.set_label(trace, node, text))
+
+    # ---- groups ------------------------------------------------------------------------------------------------
+
+    def group(self, nodes: Iterable[int], name: str = "") -> bool:
+        """Group nodes (two or more). Nodes of other groups move; a group wholly inside the selection grows instead."""
+        chosen = list(dict.fromkeys(nodes))
+        if len(chosen) < 2:
+            self.session.report_problem("graph", "A group needs two nodes or more; pin or choose another one.")
+            return False
+        title = name or self.session.node_name(chosen[0])
+        return self._write("graph", lambda project, trace: project.add_group(trace, title, chosen))
+
+    def ungroup(self, group: int) -> bool:
+        """Take a group apart; its nodes stay pinned."""
+        return self._write("graph", lambda project, trace: project.remove_group(trace, group))
+
+    def rename_group(self, group: int, name: str) -> bool:
+        """Give a group another name."""
+        name = " ".join(name.split())
+        found = find_group(self.session.annotations, group)
+        if not name or found is None or found.name == name:
+            return False
+        return self._write("graph", lambda project, trace: project.rename_group(trace, group, name))
+
+    def recolour_group(self, group: int, colour: str) -> bool:
+        """Give a group another colour ('#rrggbb')."""
+        found = find_group(self.session.annotations, group)
+        if found is None or found.colour == colour:
+            return False
+        return self._write("graph", lambda project, trace: project.recolour_group(trace, group, colour))
+
+    def remove_from_group(self, group: int, node: int) -> bool:
+        """Take one node out of a group."""
+        found = find_group(self.session.annotations, group)
+        if found is None:
+            return False
+        rest = [member for member in found.nodes if member != node]
+        if len(rest) < 2:
+            return self.ungroup(group)
+        return self._write("graph", lambda project, trace: project.set_group_nodes(trace, group, rest))
+
+    # ---- the trace ---------------------------------------------------------------------------------------------
+
+    def note(self, text: str) -> bool:
+        """Keep the notes of the open trace."""
+        if text == self.session.annotations.note:
+            return False
+        return self._write("investigation", lambda project, trace: project.set_note(trace, text))
+
+    def rename_trace(self, number: int, title: str) -> bool:
+        """Give a trace another title."""
+        title = " ".join(title.split())
+        return bool(title) and self._write("investigation", lambda project, _: project.rename_trace(number, title))
+
+    def delete_trace(self, number: int) -> bool:
+        """Take a trace out of the project; undo brings it back with everything on it."""
+        return self._write("investigation", lambda project, _: project.delete_trace(number))
+
+    # ---- undo --------------------------------------------------------------------------------------------------
+
+    def undo(self) -> bool:
+        """Take the last edit back, whichever trace it was made on."""
+        return self._step(lambda project: project.undo())
+
+    def redo(self) -> bool:
+        """Make the edit again that was taken back last."""
+        return self._step(lambda project: project.redo())
+
+    def _step(self, step: Callable[[Project], object]) -> bool:
+        session = self.session
+        if session.project is None or session.project.read_only:
+            return False
+        try:
+            done = step(session.project)
+        except LoupeError as error:
+            session.report_problem("investigation", error.sentence)
+            return False
+        if done is None:
+            return False
+        trace = getattr(done, "trace", None)
+        session.refresh(trace if isinstance(trace, int) else None)
+        return True
+
+
+def find_group(annotations: Annotations, group: int) -> Group | None:
+    """The group of that number, or None."""
+    return next((found for found in annotations.groups if found.id == group), None)
+
+
+def group_of(annotations: Annotations, node: int) -> Group | None:
+    """The group a node belongs to, or None."""
+    return next((found for found in annotations.groups if node in found.nodes), None)

@@ -1,0 +1,123 @@
+"""What the keys do to the selected node and to the circuit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QWidget
+
+from app.dialogs import Ask
+
+if TYPE_CHECKING:
+    from app.window import MainWindow
+
+
+class Hands:
+    """Pins, labels, groups, and moving the keyboard focus."""
+
+    def __init__(self, window: MainWindow) -> None:
+        self.window = window
+        self.session, self.edits = window.session, window.edits
+        self._gathering = False
+
+    # ---- edits -------------------------------------------------------------------------------------------------
+
+    def toggle_pin(self) -> None:
+        """Pin the selected node, or take its pin away."""
+        self.edits.toggle_pin(self.session.selected)
+
+    def label(self) -> None:
+        """Put the cursor into the label of the selected node."""
+        self.window.show_dock("inspector")
+        self.window.inspector.edit_label()
+
+    def copy_name(self) -> None:
+        """Copy the selected node's name."""
+        QGuiApplication.clipboard().setText(self.session.node_name(self.session.selected))
+
+    def group_pins(self) -> None:
+        """Group the pinned nodes that are in no group."""
+        self.edits.group(self.window.conditions.loose_pins())
+
+    def group_by_clicking(self) -> None:
+        """Begin to gather nodes with clicks; the second time, group them."""
+        canvas = self.window.area.canvas
+        self._gathering = not self._gathering
+        if self._gathering:
+            canvas.begin_grouping()
+        else:
+            canvas.end_grouping()
+
+    def ungroup(self) -> None:
+        """Take the current group apart."""
+        group = self.window.circuit.current_group()
+        if group is None:
+            self.session.report_problem("graph", "Choose a group in the circuit panel first, or a node of it.")
+            return
+        self.edits.ungroup(group)
+
+    def rename_group(self) -> None:
+        """Rename the current group in place."""
+        self.window.show_dock("circuit")
+        self.window.circuit.edit_group_name()
+
+    def recolour(self, colour: str) -> None:
+        """Give the current group a colour."""
+        self.window.circuit.recolour(colour)
+
+    def _trace_in_hand(self) -> int | None:
+        chosen = self.window.investigation.traces.trace_at()
+        return self.session.trace_id if chosen is None else chosen
+
+    def rename_trace(self) -> None:
+        """Ask for another title of the trace."""
+        number, project = self._trace_in_hand(), self.session.project
+        if number is None or project is None:
+            return
+        before = next((row.title for row in project.traces() if row.id == number), "")
+        title = Ask.text(self.window, "Rename trace", "Title of this trace", before)
+        if title is not None:
+            self.edits.rename_trace(number, title)
+
+    def delete_trace(self) -> None:
+        """Take the trace out of the project; undo brings it back."""
+        number = self._trace_in_hand()
+        if number is not None and self.edits.delete_trace(number):
+            self.window.say("Trace deleted; Undo brings it back")
+
+    # ---- focus -------------------------------------------------------------------------------------------------
+
+    def find(self) -> None:
+        """Put the cursor into the table's filter."""
+        self.window.look.show_table(True)
+        self._focus(self.window.area.table.filter)
+        self.window.area.table.filter.selectAll()
+
+    def go_prompt(self) -> None:
+        """Go to the prompt."""
+        self._focus(self.window.prompt_bar.editor)
+
+    def go_graph(self) -> None:
+        """Go to the graph."""
+        self._focus(self.window.area.canvas)
+
+    def go_table(self) -> None:
+        """Go to the node table."""
+        self.window.look.show_table(True)
+        self._focus(self.window.area.table.table)
+
+    def go_inputs(self) -> None:
+        """Go to the list of inputs."""
+        self.window.show_dock("connections")
+        self._focus(self.window.connections.input_table)
+
+    def go_outputs(self) -> None:
+        """Go to the list of outputs."""
+        self.window.show_dock("connections")
+        self._focus(self.window.connections.output_table)
+
+    @staticmethod
+    def _focus(widget: QWidget) -> None:
+        widget.setFocus(Qt.FocusReason.ShortcutFocusReason)

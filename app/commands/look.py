@@ -1,0 +1,156 @@
+"""How the window looks: theme, text size, layout, and what of the graph is hidden."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtWidgets import QApplication
+
+from app.recent import LAYOUT_VERSION
+from app.theme import apply_theme
+
+if TYPE_CHECKING:
+    from app.window import MainWindow
+
+SMALLEST, LARGEST, STEP = 7.0, 22.0, 1.0
+
+
+class Look:
+    """The View menu's work; remembered between runs."""
+
+    def __init__(self, window: MainWindow, app: QApplication) -> None:
+        self.window, self.app = window, app
+        self.scheme = window.memory.text("theme", "system")
+        if self.scheme not in ("system", "light", "dark"):
+            self.scheme = "system"
+        self.colour_blind = window.memory.text("colour_blind", "no") == "yes"
+        self._normal_size = app.font().pointSizeF()
+
+    def start(self) -> None:
+        """Wear the remembered theme and text size."""
+        try:
+            size = float(self.window.memory.text("text_size", "0"))
+        except ValueError:
+            size = 0.0
+        if SMALLEST <= size <= LARGEST:
+            self._set_size(size)
+        self._wear()
+
+    # ---- theme and text ----------------------------------------------------------------------------------------
+
+    def set_theme(self, scheme: str) -> None:
+        """Wear "light", "dark" or the "system"'s theme."""
+        self.scheme = scheme
+        self.window.memory.set_text("theme", scheme)
+        self._wear()
+        self.window.registry.refresh()
+
+    def is_theme(self, scheme: str) -> bool:
+        """Whether this is the chosen theme."""
+        return self.scheme == scheme
+
+    def toggle_colour_blind(self) -> None:
+        """Exchange the two colours of signs."""
+        self.colour_blind = not self.colour_blind
+        self.window.memory.set_text("colour_blind", "yes" if self.colour_blind else "no")
+        self._wear()
+
+    def is_colour_blind(self) -> bool:
+        """Whether signs are orange and blue."""
+        return self.colour_blind
+
+    def _wear(self) -> None:
+        apply_theme(self.app, self.scheme, colour_blind=self.colour_blind)
+
+    def larger(self) -> None:
+        """A step larger text."""
+        self._set_size(self.app.font().pointSizeF() + STEP)
+
+    def smaller(self) -> None:
+        """A step smaller text."""
+        self._set_size(self.app.font().pointSizeF() - STEP)
+
+    def normal(self) -> None:
+        """Text as large as the system says."""
+        self._set_size(self._normal_size)
+
+    def _set_size(self, size: float) -> None:
+        size = min(max(size, SMALLEST), LARGEST)
+        font = self.app.font()
+        font.setPointSizeF(size)
+        self.app.setFont(font)
+        self.window.memory.set_text("text_size", "0" if size == self._normal_size else str(size))
+
+    # ---- the graph ---------------------------------------------------------------------------------------------
+
+    def fit(self) -> None:
+        """Show the whole graph."""
+        self.window.area.canvas.fit()
+
+    def zoom_in(self) -> None:
+        """A step closer."""
+        self.window.area.canvas.zoom_in()
+
+    def zoom_out(self) -> None:
+        """A step away."""
+        self.window.area.canvas.zoom_out()
+
+    def toggle_errors(self) -> None:
+        """Hide or show error nodes."""
+        self._toggle("hide_errors")
+
+    def errors_hidden(self) -> bool:
+        """Whether error nodes are hidden."""
+        return self.window.session.settings.hide_errors
+
+    def toggle_bos(self) -> None:
+        """Hide or show the nodes at the start token."""
+        self._toggle("hide_bos")
+
+    def bos_hidden(self) -> bool:
+        """Whether the nodes at the start token are hidden."""
+        return self.window.session.settings.hide_bos
+
+    def _toggle(self, setting: str) -> None:
+        session = self.window.session
+        session.set_view(**{setting: not getattr(session.settings, setting)})
+        session.keep_view()
+
+    def toggle_table(self) -> None:
+        """Hide or show the node table."""
+        self.show_table(not self.table_shown())
+
+    def show_table(self, on: bool) -> None:
+        """Show or hide the node table."""
+        self.window.area.table.setVisible(on)
+
+    def table_shown(self) -> bool:
+        """Whether the node table is shown."""
+        return not self.window.area.table.isHidden()
+
+    # ---- layout ------------------------------------------------------------------------------------------------
+
+    def keep_layout(self) -> None:
+        """Remember where the window and its panels are."""
+        memory, window = self.window.memory, self.window
+        memory.set_bytes("window/geometry", window.saveGeometry())
+        memory.set_bytes("window/state", window.saveState(LAYOUT_VERSION))
+        memory.set_bytes("window/graph", window.area.splitter.saveState())
+        memory.flush()
+
+    def restore_layout(self) -> None:
+        """Put the window and its panels where they were."""
+        memory, window = self.window.memory, self.window
+        geometry, state, graph = (memory.bytes(f"window/{name}") for name in ("geometry", "state", "graph"))
+        if geometry is not None:
+            window.restoreGeometry(geometry)
+        if state is not None:
+            window.restoreState(state, LAYOUT_VERSION)
+        if graph is not None:
+            window.area.splitter.restoreState(graph)
+
+    def reset_layout(self) -> None:
+        """Put all panels back where they were at first."""
+        self.window.memory.forget("window/geometry", "window/state", "window/graph")
+        self.window.arrange()
+        self.show_table(True)

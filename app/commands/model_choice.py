@@ -1,0 +1,80 @@
+"""Choosing models and dictionaries that are not in the lists yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.dialogs import Ask
+from engine.models.catalogue import find_models
+
+if TYPE_CHECKING:
+    from app.window import MainWindow
+
+LEAST_NODES, MOST_NODES = 10, 20_000
+
+
+class ModelChoice:
+    """Fills the pickers and opens what is not in them."""
+
+    def __init__(self, window: MainWindow) -> None:
+        self.window = window
+
+    def fill(self) -> None:
+        """Find models again and show them; the first that fits is chosen where none is yet."""
+        window = self.window
+        entries = find_models(window.memory.opened_models())
+        window.prompt_bar.models.show_models(entries)
+        remembered = window.memory.text("model", "")
+        known = {entry.id: entry for entry in entries}
+        if not window.runs.wanted_model:
+            fitting = [entry.id for entry in entries if entry.fits]
+            chosen = remembered if remembered in known else (fitting[0] if fitting else "")
+            if chosen:
+                window.runs.choose_model(chosen)
+        window.prompt_bar.models.show_source(window.runs.wanted_model)
+        self.fill_features()
+
+    def fill_features(self) -> None:
+        """Show the dictionaries a person opened."""
+        window = self.window
+        window.prompt_bar.features.show_features(window.memory.opened_features(), window.runs.wanted_features)
+
+    def open_folder(self) -> None:
+        """Ask for a model folder."""
+        self._take(Ask.open_folder(self.window, "Open a model folder (with config.json)"))
+
+    def open_file(self) -> None:
+        """Ask for a GGUF file."""
+        self._take(Ask.open_file(self.window, "Open a GGUF file", "GGUF models (*.gguf)"))
+
+    def _take(self, path: Path | None) -> None:
+        if path is None:
+            return
+        self.take(path)
+
+    def take(self, path: Path) -> None:
+        """Use a model folder or file from now on, and load it."""
+        window = self.window
+        window.memory.add_model(path)
+        listed = [entry for entry in find_models(window.memory.opened_models()) if entry.path == path]
+        window.runs.choose_model(listed[0].id if listed else str(path))
+        self.fill()
+        window.runs.load_model()
+
+    def open_features(self) -> None:
+        """Ask for a folder with transcoders."""
+        path = Ask.open_folder(self.window, "Open a folder with transcoders")
+        if path is not None:
+            self.window.memory.add_features(path)
+            self.window.runs.choose_features(str(path))
+            self.fill_features()
+
+    def ask_budget(self) -> None:
+        """Ask how many feature nodes a trace may have."""
+        runs = self.window.runs
+        question = "Feature nodes of a trace (more explain more and take longer)"
+        chosen = Ask.number(self.window, "Number of nodes", question, runs.max_nodes, LEAST_NODES, MOST_NODES)
+        if chosen is not None:
+            runs.max_nodes = chosen
+            self.window.memory.set_text("trace/max_nodes", str(chosen))

@@ -1,0 +1,192 @@
+"""Opening, naming and leaving projects, and writing a graph to other files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QUrl
+from PySide6.QtGui import QDesktopServices
+
+from app.dialogs import Ask
+from app.places import log_file
+from app.unsaved import is_unsaved
+from engine.errors import LoupeError, MachineError
+from engine.projects import Project
+
+if TYPE_CHECKING:
+    from app.window import MainWindow
+
+SUFFIX = ".loupe"
+
+
+class ProjectFiles:
+    """The File menu's work. Errors become a sentence on the page where it happened; the window stays usable."""
+
+    def __init__(self, window: MainWindow) -> None:
+        self.window = window
+        self.session = window.session
+
+    @property
+    def _place(self) -> str:
+        return "start" if self.session.graph is None else "graph"
+
+    def _folder(self) -> Path:
+        project = self.session.project
+        if project is not None and not is_unsaved(project.path):
+            return project.path.parent
+        recent = [path for path in self.window.memory.recent_projects() if not is_unsaved(path)]
+        return recent[0].parent if recent else Path.home()
+
+    # ---- opening and leaving -----------------------------------------------------------------------------------
+
+    def new(self) -> None:
+        """Leave the project and begin with an empty one."""
+        self.window.settle()
+        self.session.close()
+        self.window.show_recent()
+
+    def open(self) -> None:
+        """Ask which project to open."""
+        path = Ask.open_project(self.window, self._folder())
+        if path is not None:
+            self.open_path(path)
+
+    def open_path(self, path: Path) -> bool:
+        """Open a project; False, and a sentence in the window, where it cannot be."""
+        self.window.settle()
+        current = self.session.project
+        if current is not None and path.exists() and current.path.exists() and path.samefile(current.path):
+            return True
+        try:
+            project = Project.open(path)
+        except LoupeError as error:
+            self.session.report_problem(self._place, error.sentence, "file.open")
+            self.window.show_recent()
+            return False
+        self.session.keep_prompt()
+        self.session.set_project(project)
+        self.window.remember_project(path)
+        if project.read_only_reason is not None:
+            self.session.report_problem(self._place, project.read_only_reason, "file.save_as")
+        return True
+
+    def save_as(self) -> None:
+        """Give the project a name: an unsaved one moves there, a named one goes on in the copy."""
+        project = self.session.ensure_project()
+        start = "Investigation" if is_unsaved(project.path) else project.path.stem
+        asked = Ask.save_file(self.window, "Save as", self._folder() / f"{start}{SUFFIX}", f"Projects (*{SUFFIX})")
+        if asked is not None:
+            self.save_to(asked if asked.suffix == SUFFIX else asked.with_name(asked.name + SUFFIX))
+
+    def save_to(self, path: Path) -> bool:
+        """Write the project to `path` and go on working there."""
+        self.window.settle()
+        project, old_trace = self.session.ensure_project(), self.session.trace_id
+        old, unsaved = project.path, is_unsaved(project.path)
+        if path.exists() and old.exists() and path.samefile(old):
+            return True
+        try:
+            self.session.keep_prompt()
+            project.save_copy(path, overwrite=True)
+            copy = Project.open(path)
+        except LoupeError as error:
+            self.session.report_problem(self._place, error.sentence, "file.save_as")
+            return False
+        self.session.set_project(copy)
+        if old_trace is not None:
+            self.session.open_trace(old_trace)
+        if unsaved:
+            _remove(old)
+        self.window.remember_project(path)
+        return True
+
+    # ---- other files -------------------------------------------------------------------------------------------
+
+    def _suggested(self, suffix: str) -> Path:
+        words = "".join(letter if letter.isalnum() else " " for letter in self._trace_title())
+        return self._folder() / f"{' '.join(words.split())[:60] or 'graph'}{suffix}"
+
+    def _trace_title(self) -> str:
+        project = self.session.project
+        rows = [] if project is None else project.traces()
+        return next((row.title for row in rows if row.id == self.session.trace_id), "")
+
+    def export_picture(self) -> None:
+        """Ask where, and draw the shown graph there."""
+        kinds = "Drawing (*.svg);;Picture (*.png)"
+        path = Ask.save_file(self.window, "Export picture", self._suggested(".svg"), kinds)
+        if path is not None:
+            self.write_picture(path if path.suffix.lower() in (".svg", ".png") else path.with_name(path.name + ".svg"))
+
+    def write_picture(self, path: Path) -> bool:
+        """Draw the shown graph to an SVG or PNG file, in the theme of the window."""
+        from app.theme import current_theme
+
+        session = self.session
+        assert session.graph is not None and session.view is not None
+        try:
+            if path.suffix.lower() == ".png":
+                from app.canvas.picture import write_png
+
+                write_png(session.graph, session.view, path, title=self._trace_title(), dark=current_theme().dark)
+            else:
+                from engine.graphs.svg import write_svg
+
+                write_svg(session.graph, session.view, path, title=self._trace_title(), dark=current_theme().dark)
+        except (LoupeError, OSError) as error:
+            self._cannot_write(path, error)
+            return False
+        self.window.say(f"Wrote {path.name}")
+        return True
+
+    def export_json(self) -> None:
+        """Ask where, and write the graph in the form other programs read."""
+        path = Ask.save_file(self.window, "Export graph", self._suggested(".json"), "Attribution graph (*.json)")
+        if path is not None:
+            self.write_json(path)
+
+    def write_json(self, path: Path) -> bool:
+        """Write the graph at the thresholds of the sliders."""
+        from engine.graphs.formats.neuronpedia import write_json
+
+        session = self.session
+        assert session.graph is not None
+        try:
+            write_json(
+                session.graph,
+                path,
+                node_threshold=session.settings.node_threshold,
+                edge_threshold=session.settings.edge_threshold,
+                slug=self._trace_title(),
+                pins=session.annotations.pins,
+                groups=tuple((group.name, group.nodes) for group in session.annotations.groups),
+                labels=session.annotations.labels,
+            )
+        except (LoupeError, OSError) as error:
+            self._cannot_write(path, error)
+            return False
+        self.window.say(f"Wrote {path.name}")
+        return True
+
+    def _cannot_write(self, path: Path, error: Exception) -> None:
+        known = isinstance(error, LoupeError)
+        sentence = error.sentence if isinstance(error, LoupeError) else _os_sentence(path, error)
+        self.session.report_problem(self._place, sentence, "" if known else "file.export_picture")
+
+    def show_log(self) -> None:
+        """Show the log in the system's file manager."""
+        folder = log_file().parent
+        folder.mkdir(parents=True, exist_ok=True)
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
+
+
+def _os_sentence(path: Path, error: Exception) -> str:
+    reason = getattr(error, "strerror", None) or str(error)
+    return MachineError(f"{path.name} could not be written ({reason}); choose another folder.").sentence
+
+
+def _remove(path: Path) -> None:
+    # The copy is complete and open; the nameless original is no longer needed.
+    path.unlink(missing_ok=True)
+    path.with_name(path.name + "-journal").unlink(missing_ok=True)

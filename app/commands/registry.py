@@ -1,0 +1,131 @@
+"""The registry of actions: ids are stable, titles and conditions may follow the session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PySide6.QtCore import QObject, Slot
+from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtWidgets import QWidget
+
+from app.theme import icon
+
+MENUS = ("&File", "&Edit", "&Trace", "&Go", "&View", "&Help")
+Condition = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One action. `title` may be a function where it follows the session ("Undo Pin 2 nodes")."""
+
+    id: str
+    title: str | Callable[[], str]
+    menu: str
+    run: Callable[[], None]
+    shortcuts: tuple[str, ...] = ()
+    icon: str = ""
+    enabled: Condition | None = None
+    checked: Condition | None = None
+    tip: str = ""
+    section: int = 0  # a line is drawn in the menu where this number changes
+    # Keys the canvas itself listens to: shown in menus and help, not grabbed for the window.
+    shown_keys: str = ""
+
+    @property
+    def words(self) -> str:
+        """The title without its mnemonic."""
+        title = self.title() if callable(self.title) else self.title
+        return title.replace("&", "")
+
+
+class CommandAction(QAction):
+    """The Qt side of a command."""
+
+    def __init__(self, command: Command, parent: QObject) -> None:
+        super().__init__(parent)
+        self.command = command
+        self.setObjectName(command.id)
+        self.setShortcuts([QKeySequence(keys) for keys in command.shortcuts])
+        self.setCheckable(command.checked is not None)
+        self.triggered.connect(self.fire)
+        self._describe()
+
+    @Slot()
+    def fire(self) -> None:
+        """Run the command if it is possible now."""
+        self.refresh()
+        if self.isEnabled():
+            self.command.run()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Follow the session: title, whether it is possible, whether it is on."""
+        self._describe()
+        command = self.command
+        self.setEnabled(command.enabled is None or command.enabled())
+        if command.checked is not None:
+            self.setChecked(command.checked())
+
+    def _describe(self) -> None:
+        command = self.command
+        title = command.title() if callable(command.title) else command.title
+        if command.shown_keys:
+            title = f"{title}\t{command.shown_keys}"
+        if title != self.text():
+            self.setText(title)
+        keys = self.shortcut().toString(QKeySequence.SequenceFormat.NativeText) or command.shown_keys
+        tip = command.tip or command.words.rstrip("…")
+        self.setToolTip(f"{tip} ({keys})" if keys else tip)
+
+    def restyle(self) -> None:
+        """Draw the icon in the theme's colours."""
+        if self.command.icon:
+            self.setIcon(icon(self.command.icon))
+
+
+class Registry(QObject):
+    """All commands of one window, in menu order."""
+
+    def __init__(self, window: QWidget) -> None:
+        super().__init__(window)
+        self._window = window
+        self._actions: dict[str, CommandAction] = {}
+
+    def add(self, *commands: Command) -> None:
+        """Register commands; ids and shortcuts must be new."""
+        for command in commands:
+            if command.id in self._actions:
+                raise ValueError(f"two commands are called {command.id}")
+            action = CommandAction(command, self)
+            action.restyle()
+            self._actions[command.id] = action
+            self._window.addAction(action)
+
+    def action(self, command_id: str) -> CommandAction:
+        """The action of a command; KeyError where there is none."""
+        return self._actions[command_id]
+
+    def run(self, command_id: str) -> None:
+        """Run a command as if it were chosen in its menu."""
+        self._actions[command_id].fire()
+
+    def actions(self) -> list[CommandAction]:
+        """Every action, in the order it was registered."""
+        return list(self._actions.values())
+
+    def of_menu(self, menu: str) -> list[CommandAction]:
+        """The actions of one menu."""
+        return [action for action in self._actions.values() if action.command.menu == menu]
+
+    @Slot()
+    def refresh(self) -> None:
+        """Let every action follow the session."""
+        for action in self._actions.values():
+            action.refresh()
+
+    @Slot()
+    def restyle(self) -> None:
+        """Draw every icon again after the theme changed."""
+        for action in self._actions.values():
+            action.restyle()

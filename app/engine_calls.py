@@ -1,0 +1,183 @@
+"""What the window asks of the engine: functions for the engine thread. Torch is imported at call time only."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import RequestError
+from engine.progress import Progress
+from engine.tracing.spec import Prompt, TraceSpec
+
+if TYPE_CHECKING:
+    from engine.dictionaries.features import Features
+    from engine.models.language_model import LanguageModel
+    from engine.models.tokens import ModelTokenizer
+    from engine.tracing import Trace
+
+NEURONS = "neurons"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """What the window may know of a loaded model: plain values, and the tokenizer, which is cheap and thread-safe."""
+
+    source: str
+    name: str
+    fingerprint: str
+    device: str
+    dtype: str
+    n_layers: int
+    tokenizer: ModelTokenizer
+
+
+@dataclass(frozen=True)
+class LoadedFeatures:
+    """What the window may know of a loaded dictionary."""
+
+    source: str
+    name: str
+
+
+@dataclass(frozen=True)
+class NextToken:
+    """One candidate for the next token, or one token that was generated."""
+
+    token_id: int
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What a feature writes, read through the final norm and the unembedding: (token text, value) pairs."""
+
+    top: tuple[tuple[str, float], ...]
+    bottom: tuple[tuple[str, float], ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The form a project keeps."""
+        return {"top": [list(pair) for pair in self.top], "bottom": [list(pair) for pair in self.bottom]}
+
+    @classmethod
+    def from_json(cls, stored: Any) -> Effects | None:
+        """What a project kept, or None where it is not of this form."""
+        try:
+            top, bottom = (tuple((str(t), float(v)) for t, v in stored[key]) for key in ("top", "bottom"))
+        except (KeyError, TypeError, ValueError):
+            return None
+        return cls(top, bottom)
+
+
+class EngineState:
+    """The model and the dictionary in memory. Touched by the engine thread only."""
+
+    def __init__(self) -> None:
+        self.model: LanguageModel | None = None
+        self.features: Features | None = None
+        self.features_source: str | None = None
+
+    def require(self) -> LanguageModel:
+        """The loaded model; RequestError without one."""
+        if self.model is None:
+            raise RequestError("No model is loaded; choose one above the prompt.")
+        return self.model
+
+
+def leave_a_core() -> None:
+    """Keep one core for painting; the number of threads belongs to the thread that calls torch."""
+    import torch
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+
+
+def open_model(state: EngineState, source: str, progress: Progress, cancel: threading.Event) -> LoadedModel:
+    """Load a model in place of the one there is. The old one is let go first, so that memory holds one at a time."""
+    leave_a_core()
+    from engine.models.loading import load_model
+
+    state.model = state.features = state.features_source = None
+    model = load_model(source, progress=progress, cancel=cancel)
+    state.model = model
+    return LoadedModel(
+        source=source,
+        name=model.name,
+        fingerprint=model.fingerprint,
+        device=str(model.device),
+        dtype=str(model.dtype).removeprefix("torch."),
+        n_layers=int(model.weights.n_layers),
+        tokenizer=model.tokenizer,
+    )
+
+
+def open_features(
+    state: EngineState, source: str, trust: bool, progress: Progress, cancel: threading.Event
+) -> LoadedFeatures:
+    """Load a dictionary for the loaded model."""
+    features = _features(state, source, trust, progress, cancel)
+    return LoadedFeatures(source, str(features.name))
+
+
+def _features(
+    state: EngineState, source: str, trust: bool, progress: Progress, cancel: threading.Event
+) -> Features:
+    from engine.dictionaries import load_features
+
+    model = state.require()
+    if state.features is None or state.features_source != source:
+        state.features = None
+        state.features = load_features(source, model, trust=trust, progress=progress, cancel=cancel)
+        state.features_source = source
+    return state.features
+
+
+def next_tokens(
+    state: EngineState, ids: tuple[int, ...], count: int, progress: Progress, cancel: threading.Event
+) -> tuple[NextToken, ...]:
+    """The `count` likeliest next tokens."""
+    found = state.require().top_tokens(ids, count)
+    return tuple(NextToken(int(token.id), str(token.text), float(token.probability)) for token in found)
+
+
+def generate(
+    state: EngineState, ids: tuple[int, ...], count: int, progress: Progress, cancel: threading.Event
+) -> tuple[NextToken, ...]:
+    """Continue the prompt greedily by at most `count` tokens."""
+    found = state.require().generate(ids, count, progress=progress, cancel=cancel)
+    return tuple(NextToken(int(token.id), str(token.text), float(token.probability)) for token in found)
+
+
+def run_trace(
+    state: EngineState, spec: TraceSpec, features: str, trust: bool, progress: Progress, cancel: threading.Event
+) -> Trace:
+    """Trace one prompt; the dictionary is loaded first where it is not yet."""
+    from engine.progress import part
+    from engine.tracing import trace
+
+    dictionary = _features(state, features, trust, part(progress, 0.0, 0.05), cancel)
+    return trace(state.require(), dictionary, spec, progress=part(progress, 0.05, 1.0), cancel=cancel)
+
+
+def feature_effects(
+    state: EngineState, features: str, layer: int, feature: int, progress: Progress, cancel: threading.Event
+) -> Effects:
+    """Top and bottom logits of one feature."""
+    from engine.evidence import logit_effects
+
+    dictionary = _features(state, features, False, progress, cancel)
+    found = logit_effects(state.require(), dictionary, layer, feature, k=10)
+    top, bottom = (tuple((str(text), float(value)) for text, value in side) for side in (found.top, found.bottom))
+    return Effects(top, bottom)
+
+
+def prompt_ids(model: LoadedModel, prompt: Prompt) -> tuple[int, ...]:
+    """The tokens of a prompt; cheap, called by the window itself."""
+    return tuple(int(i) for i in model.tokenizer.encode(prompt))
+
+
+def bind(function: Any, *arguments: Any) -> Any:
+    """A job from one of the functions above: what is left are `progress` and `cancel`."""
+    return partial(function, *arguments)

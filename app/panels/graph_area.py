@@ -1,0 +1,117 @@
+"""The middle of the window: the start page, or the graph with its strip above and the node table below."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Slot
+from PySide6.QtGui import QContextMenuEvent
+from PySide6.QtWidgets import QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+
+from app.canvas.canvas import GraphCanvas
+from app.commands import Edits, Registry
+from app.panels.banner import Banner
+from app.panels.node_table import NodeTable
+from app.panels.start_page import StartPage
+from app.panels.view_strip import ViewStrip
+from app.session import Session
+from app.theme import current_theme, theme_watcher
+
+CONTEXT = ("edit.pin", "edit.label", "edit.group_pins", "edit.ungroup", "go.back", "go.forward", "view.fit")
+
+
+class GraphArea(QWidget):
+    """Binds the canvas to the session: what is open, shown, selected and annotated."""
+
+    def __init__(
+        self, session: Session, edits: Edits, registry: Registry, start: StartPage, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.session, self.edits, self.registry, self.start = session, edits, registry, start
+        self.banner = Banner("graph")
+        self.banner.helpRequested.connect(registry.run)
+        self.strip = ViewStrip(session)
+        self.canvas = GraphCanvas()
+        self.table = NodeTable(session)
+        self.splitter = QSplitter(Qt.Orientation.Vertical)
+        self.splitter.setObjectName("graph-splitter")
+        self.splitter.addWidget(self.canvas)
+        self.splitter.addWidget(self.table)
+        self.splitter.setStretchFactor(0, 1)
+        self.splitter.setSizes([460, 170])
+        self.splitter.setCollapsible(0, False)
+        graph = QWidget()
+        column = QVBoxLayout(graph)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.banner)
+        column.addWidget(self.strip)
+        column.addWidget(self.splitter, 1)
+        self.stack = QStackedWidget()
+        self.stack.addWidget(start)
+        self.stack.addWidget(graph)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(self.stack)
+        self.canvas.selectionChanged.connect(session.select)
+        self.canvas.hoverChanged.connect(session.hover)
+        self.canvas.pinToggled.connect(self._toggle_pin)
+        self.canvas.groupRequested.connect(self._group)
+        self.canvas.labelRequested.connect(self._label)
+        session.traceChanged.connect(self._show_graph)
+        session.viewChanged.connect(self._show_view)
+        session.annotationsChanged.connect(self._show_annotations)
+        session.selectionChanged.connect(self._show_selection)
+        theme_watcher().changed.connect(self._restyle)
+        self._show_graph()
+
+    @Slot()
+    def _show_graph(self) -> None:
+        session = self.session
+        self.banner.dismiss()
+        self.stack.setCurrentIndex(0 if session.graph is None else 1)
+        self.canvas.set_graph(session.graph, session.view)
+        self._show_annotations()
+
+    @Slot()
+    def _show_view(self) -> None:
+        if self.session.view is not None:
+            self.canvas.set_view(self.session.view)
+
+    @Slot()
+    def _show_annotations(self) -> None:
+        annotations = self.session.annotations
+        self.canvas.set_annotations(annotations.pins, annotations.labels, annotations.groups)
+
+    @Slot(int)
+    def _show_selection(self, node: int) -> None:
+        self.canvas.select(node)
+        if node >= 0:
+            self.canvas.reveal(node)
+
+    @Slot()
+    def _restyle(self) -> None:
+        self.canvas.set_theme(current_theme())
+
+    @Slot(int)
+    def _toggle_pin(self, node: int) -> None:
+        self.edits.toggle_pin(node)
+
+    @Slot(object)
+    def _group(self, nodes: list[int]) -> None:
+        self.edits.group(nodes)
+
+    @Slot(int)
+    def _label(self, node: int) -> None:
+        self.session.select(node)
+        self.registry.run("edit.label")
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        """What can be done with the node under the pointer."""
+        if self.session.graph is None:
+            return
+        if self.session.hovered >= 0:
+            self.session.select(self.session.hovered)
+        menu = QMenu(self)
+        for command in CONTEXT:
+            menu.addAction(self.registry.action(command))
+        menu.aboutToHide.connect(menu.deleteLater)
+        menu.popup(event.globalPos())

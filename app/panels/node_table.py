@@ -1,0 +1,279 @@
+"""The node table: the graph's accessible twin, sortable, filterable, bound to the same selection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Slot
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QCheckBox,
+    QHBoxLayout,
+    QHeaderView,
+    QLineEdit,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app.panels.plain import MutedLabel, tip
+from app.reading import KIND_WORDS, kind_of, layer_word, number, search_text, token_word
+from app.session import Session
+from engine.graphs import NodeKind
+
+Index = QModelIndex | QPersistentModelIndex
+NODE_ROLE = Qt.ItemDataRole.UserRole
+COLUMNS = ("Pin", "Kind", "Layer", "Token", "Position", "Feature", "Activation", "Influence", "Label")
+_EXPLAINED = (
+    "Pinned nodes are part of your circuit",
+    "feature, error, embedding, bias or logit",
+    "The row of the graph",
+    "The token at the node's position; for a logit the token it stands for",
+    "The token's number in the prompt, the start token being 0",
+    "The feature's number in its dictionary",
+    "How active the feature is on this prompt",
+    "How much of the explained tokens passes through the node (with neurons: its absolute relevance)",
+    "The name a person gave it",
+)
+_NUMERIC = {2, 4, 5, 6, 7}
+
+
+class NodeTableModel(QAbstractTableModel):
+    """The nodes of the open graph; only those in view unless `all_nodes`."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._rows: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._words = ""
+        self._texts: dict[int, str] = {}
+        self._all_nodes = False
+        self._sort = (7, Qt.SortOrder.DescendingOrder)
+
+    # ---- what is shown -----------------------------------------------------------------------------------------
+
+    def set_words(self, words: str) -> None:
+        """Show only nodes that hold every word typed."""
+        self._words = words.lower().strip()
+        self.refill()
+
+    def set_all_nodes(self, on: bool) -> None:
+        """Show the nodes the sliders hide, too."""
+        self._all_nodes = on
+        self.refill()
+
+    def forget_texts(self) -> None:
+        """Another graph or other labels: what is searched changes."""
+        self._texts.clear()
+        self.refill()
+
+    def refill(self) -> None:
+        """Find the rows again."""
+        self.beginResetModel()
+        self._rows = self._sorted(self._found())
+        self.endResetModel()
+
+    def _found(self) -> NDArray[np.int64]:
+        graph, view = self._session.graph, self._session.view
+        if graph is None or view is None:
+            return np.zeros(0, dtype=np.int64)
+        nodes = np.arange(graph.n_nodes) if self._all_nodes else np.flatnonzero(view.nodes)
+        words = self._words.split()
+        if not words:
+            return nodes.astype(np.int64)
+        kept = [node for node in nodes if all(word in self._text(int(node)) for word in words)]
+        return np.array(kept, dtype=np.int64)
+
+    def _text(self, node: int) -> str:
+        text = self._texts.get(node)
+        if text is None:
+            graph = self._session.graph
+            assert graph is not None
+            label = self._session.annotations.labels.get(node, "")
+            text = self._texts[node] = search_text(graph, node, label)
+        return text
+
+    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
+        """Order the rows by a column; ties keep their order."""
+        self._sort = (column, order)
+        self.layoutAboutToBeChanged.emit()
+        before = [(index, self.node_at(index.row())) for index in self.persistentIndexList()]
+        self._rows = self._sorted(self._rows)
+        for index, node in before:
+            self.changePersistentIndex(index, self.index(self.row_of(node), index.column()))
+        self.layoutChanged.emit()
+
+    def _sorted(self, nodes: NDArray[np.int64]) -> NDArray[np.int64]:
+        column, order = self._sort
+        if len(nodes) == 0 or column < 0:
+            return nodes
+        keys = self._keys(nodes, column)
+        rising = np.argsort(keys, kind="stable")
+        return nodes[rising if order is Qt.SortOrder.AscendingOrder else rising[::-1]]
+
+    def _keys(self, nodes: NDArray[np.int64], column: int) -> NDArray[np.generic]:
+        session = self._session
+        graph = session.graph
+        assert graph is not None
+        if column == 0:
+            return np.isin(nodes, session.annotations.pins)
+        if column == 8:
+            return np.array([session.annotations.labels.get(int(node), "").lower() for node in nodes])
+        if column == 3:
+            return np.array([token_word(graph, int(node)) for node in nodes])
+        arrays: dict[int, NDArray[Any]] = {
+            1: graph.kind, 2: graph.layer, 4: graph.position, 5: graph.feature, 6: graph.activation
+        }  # fmt: skip
+        found: NDArray[Any] = arrays.get(column, graph.influence)[nodes]
+        return found
+
+    def node_at(self, row: int) -> int:
+        """The node a row shows."""
+        return int(self._rows[row])
+
+    def row_of(self, node: int) -> int:
+        """The row that shows a node, or -1."""
+        found = np.flatnonzero(self._rows == node)
+        return int(found[0]) if len(found) else -1
+
+    # ---- Qt ----------------------------------------------------------------------------------------------------
+
+    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own default
+        """The number of nodes listed."""
+        return 0 if parent.isValid() else len(self._rows)
+
+    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own default
+        """See COLUMNS."""
+        return 0 if parent.isValid() else len(COLUMNS)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        """Titles and what they mean."""
+        if orientation is not Qt.Orientation.Horizontal:
+            return None
+        if role == Qt.ItemDataRole.DisplayRole:
+            return COLUMNS[section]
+        return tip(_EXPLAINED[section]) if role == Qt.ItemDataRole.ToolTipRole else None
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        """One cell."""
+        graph = self._session.graph
+        if graph is None or not index.isValid() or index.row() >= len(self._rows):
+            return None
+        node = int(self._rows[index.row()])
+        if role == NODE_ROLE:
+            return node
+        if role == Qt.ItemDataRole.DisplayRole:
+            return self._cell(node, index.column())
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return tip(f"{self._session.node_name(node)}\n{graph.describe(node)}")
+        if role == Qt.ItemDataRole.TextAlignmentRole and index.column() in _NUMERIC:
+            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        return None
+
+    def _cell(self, node: int, column: int) -> str:
+        graph = self._session.graph
+        assert graph is not None
+        kind = kind_of(graph, node)
+        feature = kind is NodeKind.FEATURE
+        position = int(graph.position[node])
+        cells = (
+            "pinned" if node in self._session.annotations.pins else "",
+            KIND_WORDS[kind],
+            layer_word(graph, node),
+            token_word(graph, node),
+            str(position) if position >= 0 else "–",
+            str(int(graph.feature[node])) if feature else "",
+            number(float(graph.activation[node])) if feature else "",
+            number(float(graph.influence[node])),
+            self._session.annotations.labels.get(node, ""),
+        )
+        return cells[column]
+
+
+class NodeTable(QWidget):
+    """The table with its filter."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session = session
+        self.nodes = NodeTableModel(session, self)
+        self.table = QTableView()
+        self.table.setObjectName("node-table")
+        self.table.setAccessibleName("Nodes of the graph")
+        self.table.setModel(self.nodes)
+        self.table.setSortingEnabled(True)
+        self.table.sortByColumn(7, Qt.SortOrder.DescendingOrder)
+        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.table.setShowGrid(False)
+        self.table.setWordWrap(False)
+        self.table.setTabKeyNavigation(False)
+        self.table.verticalHeader().hide()
+        self.table.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
+        header = self.table.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        header.setStretchLastSection(True)
+        header.setHighlightSections(False)
+        for column, width in enumerate((60, 90, 60, 130, 70, 80, 90, 90, 160)):
+            self.table.setColumnWidth(column, width)
+        self.filter = QLineEdit()
+        self.filter.setObjectName("node-filter")
+        self.filter.setPlaceholderText("Find nodes: label, token, L12, 503, error…   (/)")
+        self.filter.setAccessibleName("Find nodes")
+        self.filter.setClearButtonEnabled(True)
+        self.everything = QCheckBox("Also hidden nodes")
+        self.everything.setToolTip("List the nodes the sliders hide, too; choosing one brings it into view")
+        self.count = MutedLabel()
+        row = QHBoxLayout()
+        row.addWidget(self.filter, 1)
+        row.addWidget(self.everything)
+        row.addWidget(self.count)
+        column_box = QVBoxLayout(self)
+        column_box.setContentsMargins(8, 4, 8, 4)
+        column_box.setSpacing(4)
+        column_box.addLayout(row)
+        column_box.addWidget(self.table, 1)
+        self._following = False
+        self.filter.textChanged.connect(self.nodes.set_words)
+        self.filter.returnPressed.connect(self._to_table)
+        self.everything.toggled.connect(self.nodes.set_all_nodes)
+        self.nodes.modelReset.connect(self._counted)
+        selection = self.table.selectionModel()
+        assert selection is not None
+        selection.currentRowChanged.connect(self._current)
+        session.traceChanged.connect(self.nodes.forget_texts)
+        session.annotationsChanged.connect(self.nodes.forget_texts)
+        session.viewChanged.connect(self.nodes.refill)
+        session.selectionChanged.connect(self._follow)
+        self._counted()
+
+    @Slot()
+    def _counted(self) -> None:
+        graph = self.session.graph
+        total = 0 if graph is None else graph.n_nodes
+        self.count.setText(f"{self.nodes.rowCount():,} of {total:,}")
+        self._follow(self.session.selected)
+
+    @Slot(QModelIndex, QModelIndex)
+    def _current(self, index: QModelIndex, _before: QModelIndex) -> None:
+        if not self._following and index.isValid():
+            self.session.select(self.nodes.node_at(index.row()))
+
+    @Slot(int)
+    def _follow(self, node: int) -> None:
+        row = self.nodes.row_of(node)
+        self._following = True
+        if row < 0:
+            self.table.clearSelection()
+        elif self.table.currentIndex().row() != row or not self.table.selectionModel().isRowSelected(row):
+            self.table.setCurrentIndex(self.nodes.index(row, 0))
+            self.table.selectRow(row)
+        self._following = False
+
+    @Slot()
+    def _to_table(self) -> None:
+        if self.nodes.rowCount():
+            self.table.setFocus(Qt.FocusReason.ShortcutFocusReason)
+            self.table.setCurrentIndex(self.nodes.index(0, 0))

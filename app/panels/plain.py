@@ -1,0 +1,61 @@
+"""Labels and tool tips that show text as it is: tokens and labels come from files and are never markup."""
+
+from __future__ import annotations
+
+import html
+
+from PySide6.QtCore import Qt, Slot
+from PySide6.QtGui import QColor, QFont, QPalette
+from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
+
+from app.theme import current_theme, theme_watcher
+
+
+def tip(text: str) -> str:
+    """A tool tip that wraps and shows `text` letter by letter."""
+    return f"<qt>{html.escape(text).replace(chr(10), '<br>')}</qt>"
+
+
+class PlainLabel(QLabel):
+    """A label that never interprets its text as markup."""
+
+    def __init__(self, text: str = "", parent: QWidget | None = None, *, wrap: bool = False) -> None:
+        super().__init__(parent)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setWordWrap(wrap)
+        self.setText(text)
+
+
+class MutedLabel(PlainLabel):
+    """A label in the theme's quiet text colour: explanations, units, hints."""
+
+    def __init__(self, text: str = "", parent: QWidget | None = None, *, wrap: bool = False) -> None:
+        super().__init__(text, parent, wrap=wrap)
+        theme_watcher().changed.connect(self._restyle)
+        self._restyle()
+
+    @Slot()
+    def _restyle(self) -> None:
+        palette = self.palette()
+        palette.setColor(QPalette.ColorRole.WindowText, QColor(current_theme().muted))
+        self.setPalette(palette)
+
+
+class Hint(MutedLabel):
+    """What would fill an empty panel, and how."""
+
+    def __init__(self, text: str, parent: QWidget | None = None) -> None:
+        super().__init__(text, parent, wrap=True)
+        self.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+        self.setMargin(10)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+
+
+class Heading(PlainLabel):
+    """The name of a part of a panel."""
+
+    def __init__(self, text: str, parent: QWidget | None = None) -> None:
+        super().__init__(text, parent)
+        font = self.font()
+        font.setWeight(QFont.Weight.DemiBold)
+        self.setFont(font)

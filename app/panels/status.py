@@ -1,0 +1,177 @@
+"""The status bar: model and memory, the running job, and the scores of the open graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psutil
+from PySide6.QtCore import Qt, QTimer, Slot
+from PySide6.QtGui import QColor, QPalette
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QStatusBar, QToolButton, QWidget
+
+from app.commands import Registry
+from app.jobs import Job, Outcome
+from app.panels.model_picker import gigabytes
+from app.panels.plain import MutedLabel, PlainLabel, tip
+from app.panels.token_bars import percent
+from app.runs import Runs
+from app.session import Session
+from app.theme import current_theme, theme_watcher
+from app.time_left import say
+
+APPEAR_MS = 500
+MEMORY_MS = 3000
+DEFAULT_BOUND = 1e-4
+
+
+class JobStrip(QWidget):
+    """Stage, bar, time left and Cancel of the running job; appears only for what takes over half a second."""
+
+    def __init__(self, runs: Runs, registry: Registry, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("job-strip")
+        self.stage = PlainLabel()
+        self.bar = QProgressBar()
+        self.bar.setRange(0, 1000)
+        self.bar.setTextVisible(False)
+        self.bar.setFixedWidth(160)
+        self.bar.setMaximumHeight(8)
+        self.bar.setAccessibleName("Progress of the running job")
+        self.left = MutedLabel()
+        self.cancel = QToolButton()
+        self.cancel.setDefaultAction(registry.action("trace.cancel"))
+        self.cancel.setAccessibleName("Cancel the running job")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(8, 0, 8, 0)
+        row.setSpacing(8)
+        for widget in (self.stage, self.bar, self.left, self.cancel):
+            row.addWidget(widget)
+        self._appear = QTimer(self)
+        self._appear.setSingleShot(True)
+        self._appear.setInterval(APPEAR_MS)
+        self._appear.timeout.connect(self.show)
+        runs.host.started.connect(self._started)
+        runs.host.progressed.connect(self._progressed)
+        runs.host.ended.connect(self._ended)
+        self.runs = runs
+        self.hide()
+
+    @Slot(object)
+    def _started(self, job: Job) -> None:
+        self.stage.setText(job.title)
+        self.bar.setValue(0)
+        self.left.setText("")
+        if not self.isVisible():
+            self._appear.start()
+
+    @Slot(str, float, float)
+    def _progressed(self, stage: str, fraction: float, left: float) -> None:
+        self.stage.setText(self.fontMetrics().elidedText(stage, Qt.TextElideMode.ElideRight, 320))
+        self.bar.setValue(round(1000 * fraction))
+        self.left.setText(say(left) if left >= 0 else "")
+
+    @Slot(object, object)
+    def _ended(self, job: Job, outcome: Outcome) -> None:
+        if self.runs.host.current is None:
+            self._appear.stop()
+            self.hide()
+
+
+class StatusBar(QStatusBar):
+    """One line at the bottom of the window."""
+
+    def __init__(self, session: Session, runs: Runs, registry: Registry, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session, self.runs = session, runs
+        self.setSizeGripEnabled(False)
+        self.model = MutedLabel()
+        self.memory = MutedLabel()
+        self.job = JobStrip(runs, registry)
+        self.scores = [PlainLabel() for _ in range(4)]
+        self.addWidget(self.model)
+        self.addWidget(self.memory)
+        self.addWidget(self.job)
+        for label in self.scores:
+            self.addPermanentWidget(label)
+        self._process = psutil.Process()
+        self._timer = QTimer(self)
+        self._timer.setInterval(MEMORY_MS)
+        self._timer.timeout.connect(self._show_memory)
+        self._timer.start()
+        runs.modelChanged.connect(self._show_model)
+        session.traceChanged.connect(self._show_scores)
+        theme_watcher().changed.connect(self._show_scores)
+        self._show_model()
+        self._show_memory()
+        self._show_scores()
+
+    @Slot()
+    def _show_model(self) -> None:
+        model = self.runs.model
+        if model is None:
+            self.model.setText("No model loaded")
+            self.model.setToolTip("The model is loaded when a prompt needs it")
+            return
+        self.model.setText(f"{model.name} · {model.device} · {model.dtype}")
+        self.model.setToolTip(tip(f"{model.n_layers} layers, from {model.source}"))
+        self._show_memory()
+
+    @Slot()
+    def _show_memory(self) -> None:
+        used = self._process.memory_info().rss
+        free = psutil.virtual_memory().available
+        self.memory.setText(gigabytes(used))
+        self.memory.setToolTip(tip(f"Memory used by this program; {gigabytes(free)} are free on this machine"))
+
+    @Slot()
+    def _show_scores(self) -> None:
+        entries = score_entries(self.session.report) if self.session.graph is not None else []
+        for i, label in enumerate(self.scores):
+            label.setVisible(i < len(entries))
+            if i < len(entries):
+                text, words, bad = entries[i]
+                label.setText(text)
+                label.setToolTip(tip(words))
+                palette = label.palette()
+                colour = current_theme().error if bad else current_theme().muted
+                palette.setColor(QPalette.ColorRole.WindowText, QColor(colour))
+                label.setPalette(palette)
+
+
+def score_entries(report: dict[str, Any]) -> list[tuple[str, str, bool]]:
+    """The scores of a graph: text, definition, and whether it is a warning."""
+    neurons = report.get("features", {}).get("kind") == "neurons"
+    explained = {
+        "replacement": "Replacement: the share of paths from the tokens to the output that run through features, "
+        "none through error nodes.",
+        "completeness": "Completeness: the share of what goes into the nodes that comes from something other than "
+        "error nodes, weighted by influence.",
+    }
+    entries: list[tuple[str, str, bool]] = []
+    for key in ("replacement", "completeness"):
+        value = report.get(key)
+        if isinstance(value, int | float):
+            entries.append((f"{key} {value:.2f}", explained[key], False))
+    if not entries and neurons:
+        words = (
+            "Replacement and completeness do not apply to neurons: neurons are the model itself, so there is no "
+            "error node to count against."
+        )
+        entries.append(("replacement, completeness: do not apply to neurons", words, False))
+    error = report.get("conservation_error")
+    if isinstance(error, int | float):
+        bound = float(report.get("conservation_bound", DEFAULT_BOUND))
+        bad = not error <= bound
+        words = (
+            "Conservation error: for every traced node the edges into it must add up to its value; this is the "
+            f"largest miss, as a share of the value. Above {bound:.0e} the graph is not to be trusted."
+        )
+        entries.append((f"conservation {error:.0e}", words, bad))
+    unexplored = report.get("unexplored")
+    if isinstance(unexplored, int | float):
+        words = (
+            "Unexplored: the share of the influence that lies on features without a node of their own. "
+            "Trace with more nodes to lower it."
+        )
+        entries.append((f"unexplored {percent(float(unexplored))}", words, False))
+    return entries

@@ -1,0 +1,129 @@
+"""The strip above the graph: how much of it is shown, and how much that explains."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, QTimer, Slot
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QSlider, QWidget
+
+from app.panels.plain import MutedLabel, PlainLabel, tip
+from app.session import Session
+
+REST_MS = 500
+STEPS = 1000
+
+
+class ThresholdSlider(QSlider):
+    """A share in (0, 1], in steps of a thousandth; finer near 1, where it matters."""
+
+    def __init__(self, name: str, explained: str, parent: QWidget | None = None) -> None:
+        super().__init__(Qt.Orientation.Horizontal, parent)
+        self.setRange(10, STEPS)
+        self.setSingleStep(5)
+        self.setPageStep(50)
+        self.setFixedWidth(130)
+        self.setAccessibleName(name)
+        self.setToolTip(tip(explained))
+
+    @property
+    def share(self) -> float:
+        """The value as a share."""
+        return self.value() / STEPS
+
+    def show_share(self, share: float) -> None:
+        """Move to a share without telling anyone."""
+        self.blockSignals(True)
+        self.setValue(round(share * STEPS))
+        self.blockSignals(False)
+
+
+class ViewStrip(QWidget):
+    """Sliders with a live read-out; where they come to rest is kept with the trace."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session = session
+        self.influence = ThresholdSlider(
+            "Influence kept", "Shows the strongest nodes that together hold this share of the influence on the output."
+        )
+        self.edges = ThresholdSlider(
+            "Edges kept", "Shows the strongest edges that together hold this share of the effects between shown nodes."
+        )
+        self.influence_value, self.edges_value = PlainLabel(), PlainLabel()
+        for label in (self.influence_value, self.edges_value):
+            label.setMinimumWidth(self.fontMetrics().horizontalAdvance("100.0 %") + 2)
+        self.hide_errors = QCheckBox("Hide errors")
+        self.hide_errors.setToolTip("Hide the nodes that stand for what the dictionary misses")
+        self.hide_bos = QCheckBox("Hide BOS")
+        self.hide_bos.setToolTip("Hide the nodes at the start token")
+        self.readout = MutedLabel()
+        self.readout.setObjectName("view-readout")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(8, 4, 8, 4)
+        row.setSpacing(6)
+        row.addWidget(MutedLabel("Influence"))
+        row.addWidget(self.influence)
+        row.addWidget(self.influence_value)
+        row.addSpacing(8)
+        row.addWidget(MutedLabel("Edges"))
+        row.addWidget(self.edges)
+        row.addWidget(self.edges_value)
+        row.addSpacing(8)
+        row.addWidget(self.hide_errors)
+        row.addWidget(self.hide_bos)
+        row.addStretch(1)
+        row.addWidget(self.readout)
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(REST_MS)
+        self._rest.timeout.connect(session.keep_view)
+        self.influence.valueChanged.connect(self._moved)
+        self.edges.valueChanged.connect(self._moved)
+        self.hide_errors.toggled.connect(self._moved)
+        self.hide_bos.toggled.connect(self._moved)
+        session.traceChanged.connect(self._show)
+        session.viewChanged.connect(self._show)
+        self._show()
+
+    @Slot()
+    def _moved(self) -> None:
+        self.session.set_view(
+            node_threshold=self.influence.share,
+            edge_threshold=self.edges.share,
+            hide_errors=self.hide_errors.isChecked(),
+            hide_bos=self.hide_bos.isChecked(),
+        )
+        self._rest.start()
+
+    def commit(self) -> None:
+        """Keep the sliders now: another trace or the end is near."""
+        if self._rest.isActive():
+            self._rest.stop()
+            self.session.keep_view()
+
+    @Slot()
+    def _show(self) -> None:
+        session = self.session
+        settings, view, graph = session.settings, session.view, session.graph
+        self.setEnabled(graph is not None)
+        self.influence.show_share(settings.node_threshold)
+        self.edges.show_share(settings.edge_threshold)
+        self.influence_value.setText(f"{100 * settings.node_threshold:.1f} %")
+        self.edges_value.setText(f"{100 * settings.edge_threshold:.1f} %")
+        for box, on in ((self.hide_errors, settings.hide_errors), (self.hide_bos, settings.hide_bos)):
+            box.blockSignals(True)
+            box.setChecked(on)
+            box.blockSignals(False)
+        has_errors = graph is not None and bool((graph.kind == 1).any())
+        self.hide_errors.setVisible(has_errors or settings.hide_errors)
+        if graph is None or view is None:
+            self.readout.setText("")
+            return
+        self.readout.setText(
+            f"{int(view.nodes.sum()):,} of {graph.n_nodes:,} nodes, explains {100 * view.explained:.0f} %"
+        )
+        measure = "relevance" if graph.measure == "relevance" else "influence"
+        words = (
+            f"{int(view.edges.sum()):,} of {graph.n_edges:,} edges are in view. The shown nodes hold "
+            f"{100 * view.explained:.1f} % of the {measure} of all nodes in this graph."
+        )
+        self.readout.setToolTip(tip(words))

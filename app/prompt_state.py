@@ -1,0 +1,175 @@
+"""What is in the prompt bar: the prompt, its tokens, what the model says next and generated, the token traced."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+
+from app.engine_calls import LoadedModel, NextToken, prompt_ids
+from engine.errors import LoupeError
+from engine.tracing.spec import Prompt
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a person has typed and switched in the prompt bar."""
+
+    text: str = ""
+    bos: bool = True
+    chat: bool = False
+    system: str = ""
+
+    def prompt(self) -> Prompt:
+        """The prompt to trace."""
+        return Prompt(self.text, bos=self.bos, chat=self.chat, system=self.system or None)
+
+    def as_json(self) -> dict[str, Any]:
+        """The form a project keeps."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Any) -> Draft:
+        """What a project kept; anything of another form is left at its default."""
+        known = stored if isinstance(stored, dict) else {}
+        system = known.get("system")
+        return cls(
+            text=str(known.get("text", "")),
+            bos=bool(known.get("bos", True)),
+            chat=bool(known.get("chat", False)),
+            system=str(system) if system else "",
+        )
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One token as shown: `visible` has its blanks and newlines made visible."""
+
+    token_id: int
+    text: str
+    visible: str
+    special: bool
+    generated: bool = False
+    probability: float | None = None
+
+
+class PromptState(QObject):
+    """The prompt bar's part of the session."""
+
+    draftChanged = Signal()
+    chipsChanged = Signal()
+    nextChanged = Signal()
+    problem = Signal(str)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.draft = Draft()
+        self.model: LoadedModel | None = None
+        self.chips: tuple[Chip, ...] = ()
+        self.next: tuple[NextToken, ...] = ()
+        # Which chip the open trace explains; None while there is no such chip.
+        self.traced: int | None = None
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The prompt's tokens, generated ones left out."""
+        return tuple(chip.token_id for chip in self.chips if not chip.generated)
+
+    @property
+    def all_ids(self) -> tuple[int, ...]:
+        """The prompt's tokens and the generated ones."""
+        return tuple(chip.token_id for chip in self.chips)
+
+    def edit(self, **changes: Any) -> None:
+        """Change the draft; its tokens follow if a model is loaded, and what was generated goes."""
+        draft = replace(self.draft, **changes)
+        if draft == self.draft:
+            return
+        self.draft = draft
+        self.draftChanged.emit()
+        self.tokenise()
+
+    def set_model(self, model: LoadedModel | None) -> None:
+        """Another model reads the prompt from now on."""
+        self.model = model
+        if model is not None:
+            self.tokenise()
+        else:
+            self.set_next(())
+
+    def tokenise(self) -> None:
+        """Find the draft's tokens again."""
+        self.traced = None
+        self.set_next(())
+        chips: tuple[Chip, ...] = ()
+        if self.model is not None and self.draft.text.strip():
+            try:
+                chips = self._chips(prompt_ids(self.model, self.draft.prompt()))
+            except LoupeError as error:
+                self.problem.emit(error.sentence)
+        self.chips = chips
+        self.chipsChanged.emit()
+
+    def _chips(self, ids: tuple[int, ...]) -> tuple[Chip, ...]:
+        assert self.model is not None
+        tokenizer = self.model.tokenizer
+        return tuple(
+            Chip(i, tokenizer.token_text(i), tokenizer.visible(i), tokenizer.is_special(i)) for i in ids
+        )
+
+    def set_next(self, tokens: tuple[NextToken, ...]) -> None:
+        """What the model says comes next after the prompt."""
+        self.next = tokens
+        self.nextChanged.emit()
+
+    def set_generated(self, tokens: tuple[NextToken, ...]) -> None:
+        """Put generated tokens after the prompt, in place of earlier ones."""
+        assert self.model is not None
+        tokenizer = self.model.tokenizer
+        prompt = tuple(chip for chip in self.chips if not chip.generated)
+        self.chips = prompt + tuple(
+            Chip(
+                token.token_id,
+                token.text,
+                tokenizer.visible(token.token_id),
+                tokenizer.is_special(token.token_id),
+                True,
+                token.probability,
+            )
+            for token in tokens
+        )
+        if self.traced is not None and self.traced >= len(self.chips):
+            self.traced = None
+        self.chipsChanged.emit()
+
+    def set_traced(self, index: int | None) -> None:
+        """Mark the chip that the open trace explains."""
+        if index != self.traced:
+            self.traced = index
+            self.chipsChanged.emit()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Draft, tokens and what was generated, as a project keeps them beside a trace."""
+        return {
+            "draft": self.draft.as_json(),
+            "chips": [asdict(chip) for chip in self.chips],
+            "next": [asdict(token) for token in self.next],
+            "traced": self.traced,
+        }
+
+    def restore(self, stored: Any) -> bool:
+        """Show a snapshot again, without needing the model; False where it is not of this form."""
+        try:
+            draft = Draft.from_json(stored["draft"])
+            chips = tuple(Chip(**chip) for chip in stored["chips"])
+            tokens = tuple(NextToken(**token) for token in stored["next"])
+            traced = stored["traced"]
+        except (KeyError, TypeError):
+            return False
+        self.draft, self.chips, self.next = draft, chips, tokens
+        self.traced = traced if isinstance(traced, int) and 0 <= traced < len(chips) else None
+        self.draftChanged.emit()
+        self.chipsChanged.emit()
+        self.nextChanged.emit()
+        return True

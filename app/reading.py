@@ -1,0 +1,111 @@
+"""What the panels say about a node: words and shares, worked out from the graph's arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.graphs import AttributionGraph, NodeKind
+from engine.graphs.visible_text import visible_text
+
+KIND_WORDS = {
+    NodeKind.FEATURE: "feature",
+    NodeKind.ERROR: "error",
+    NodeKind.EMBEDDING: "embedding",
+    NodeKind.BIAS: "bias",
+    NodeKind.LOGIT: "logit",
+}
+GLYPHS = {
+    NodeKind.FEATURE: "●",
+    NodeKind.ERROR: "◆",
+    NodeKind.EMBEDDING: "■",
+    NodeKind.BIAS: "✚",
+    NodeKind.LOGIT: "■",
+}
+
+
+@dataclass(frozen=True)
+class InputShare:
+    """How much of a node's input, by absolute weight, comes from one kind of node; shares sum to 1."""
+
+    name: str
+    share: float
+
+
+def kind_of(graph: AttributionGraph, node: int) -> NodeKind:
+    """The kind of a node."""
+    return NodeKind(int(graph.kind[node]))
+
+
+def layer_word(graph: AttributionGraph, node: int) -> str:
+    """The row a node stands in: "Emb", "L12", "Logit"."""
+    kind = kind_of(graph, node)
+    if kind is NodeKind.EMBEDDING or graph.layer[node] < 0:
+        return "Emb"
+    return "Logit" if kind is NodeKind.LOGIT else f"L{int(graph.layer[node])}"
+
+
+def token_word(graph: AttributionGraph, node: int) -> str:
+    """The token a node stands at, blanks visible; for a logit, the token it stands for."""
+    if kind_of(graph, node) is NodeKind.LOGIT:
+        index = int(np.searchsorted(graph.of_kind(NodeKind.LOGIT), node))
+        return visible_text(graph.logit_text[index])
+    position = int(graph.position[node])
+    return visible_text(graph.tokens[position]) if position >= 0 else "–"
+
+
+def short_name(graph: AttributionGraph, node: int) -> str:
+    """A node's name in a narrow list: "L12 · 503 ␣Texas"."""
+    kind = kind_of(graph, node)
+    if kind is NodeKind.LOGIT:
+        return f"logit {token_word(graph, node)}"
+    if kind is NodeKind.FEATURE:
+        return f"{layer_word(graph, node)} · {int(graph.feature[node])}  {token_word(graph, node)}"
+    if kind is NodeKind.EMBEDDING:
+        return f"embedding {token_word(graph, node)}"
+    return f"{KIND_WORDS[kind]} {layer_word(graph, node)}  {token_word(graph, node)}"
+
+
+def input_shares(graph: AttributionGraph, node: int) -> list[InputShare]:
+    """Where a node's input comes from, "rest" being the edges that were not kept; empty where no row was traced."""
+    mass = float(graph.input_mass[node])
+    if mass <= 0:
+        return []
+    edges = graph.inputs(node)
+    weight = np.abs(graph.weight[edges]).astype(np.float64)
+    kinds = graph.kind[graph.source[edges]]
+    shares = [
+        InputShare(name, float(weight[kinds == kind].sum()) / mass)
+        for name, kind in (
+            ("features", NodeKind.FEATURE),
+            ("errors", NodeKind.ERROR),
+            ("embeddings", NodeKind.EMBEDDING),
+            ("biases", NodeKind.BIAS),
+        )
+    ]
+    rest = max(0.0, 1.0 - sum(entry.share for entry in shares))
+    return [entry for entry in [*shares, InputShare("not kept", rest)] if entry.share > 5e-4]
+
+
+def percentile(graph: AttributionGraph, node: int) -> float | None:
+    """The share of this graph's features that are less active than this one, in [0, 1]; None for other nodes."""
+    if kind_of(graph, node) is not NodeKind.FEATURE:
+        return None
+    values: NDArray[np.float32] = np.abs(graph.activation[graph.of_kind(NodeKind.FEATURE)])
+    return float(np.mean(values < abs(float(graph.activation[node]))))
+
+
+def number(value: float) -> str:
+    """A signed weight with three meaningful digits and a real minus sign."""
+    if value == 0 or not np.isfinite(value):
+        return "0" if value == 0 else "not a number"
+    text = f"{value:.3g}" if 1e-3 <= abs(value) < 1e5 else f"{value:.1e}"
+    return text.replace("-", "−")
+
+
+def search_text(graph: AttributionGraph, node: int, label: str) -> str:
+    """Everything a person may type to find a node, in lower case."""
+    words = (label, short_name(graph, node), KIND_WORDS[kind_of(graph, node)], graph.describe(node))
+    return " ".join(words).lower()

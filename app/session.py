@@ -1,0 +1,319 @@
+"""What is open now: project, trace, graph, view, annotations, selection. The one object every panel listens to."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QObject, Signal
+
+from app.prompt_state import PromptState
+from app.unsaved import is_unsaved, new_unsaved_path
+from app.visited import Visited
+from engine.errors import LoupeError
+from engine.graphs import AttributionGraph, GraphView, prune
+from engine.projects import Annotations, Project
+
+if TYPE_CHECKING:
+    from engine.tracing import Trace
+
+DRAFT_KEY = "prompt"
+NO_ANNOTATIONS = Annotations((), {}, (), "", {})
+# Colours of groups that were given none: they stay apart for colour-blind eyes (Okabe and Ito 2008) on both themes.
+GROUP_COLOURS = (
+    ("Orange", "#d58400"),
+    ("Sky blue", "#3f9fd8"),
+    ("Green", "#0a9c73"),
+    ("Pink", "#bf6f9f"),
+    ("Vermilion", "#d05a10"),
+    ("Blue", "#0f6fb0"),
+    ("Yellow", "#c9b21b"),
+    ("Grey", "#7d858f"),
+)
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """The sliders of one trace."""
+
+    node_threshold: float = 0.8
+    edge_threshold: float = 0.98
+    hide_errors: bool = False
+    hide_bos: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """The form a project keeps."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Any) -> ViewSettings:
+        """What a project kept; values out of range fall back to the defaults."""
+        known = stored if isinstance(stored, dict) else {}
+
+        def share(key: str, default: float) -> float:
+            value = known.get(key)
+            return float(value) if isinstance(value, int | float) and 0.0 < value <= 1.0 else default
+
+        return cls(
+            node_threshold=share("node_threshold", cls.node_threshold),
+            edge_threshold=share("edge_threshold", cls.edge_threshold),
+            hide_errors=known.get("hide_errors") is True,
+            hide_bos=known.get("hide_bos") is True,
+        )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One sentence for the panel it concerns, with a command that helps."""
+
+    place: str  # "prompt", "graph", "investigation", "inspector" or "start"
+    sentence: str
+    command: str = ""
+
+
+class Session(QObject):
+    """The open investigation. Panels read it, listen to its signals, and change it through commands only."""
+
+    projectChanged = Signal()
+    tracesChanged = Signal()
+    traceChanged = Signal()
+    viewChanged = Signal()
+    annotationsChanged = Signal()
+    selectionChanged = Signal(int)
+    hoverChanged = Signal(int)
+    historyChanged = Signal()
+    visitedChanged = Signal()
+    problem = Signal(object)  # Problem
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.prompt = PromptState(self)
+        self.project: Project | None = None
+        self.trace_id: int | None = None
+        self.graph: AttributionGraph | None = None
+        self.report: dict[str, Any] = {}
+        self.settings = ViewSettings()
+        self.view: GraphView | None = None
+        self.annotations = NO_ANNOTATIONS
+        self.selected = -1
+        self.hovered = -1
+        self.visited = Visited()
+        # Where the open trace's dictionary was loaded from.
+        self.features_source = ""
+
+    # ---- the project -------------------------------------------------------------------------------------------
+
+    @property
+    def unsaved(self) -> bool:
+        """True while the project has no name of its own."""
+        return self.project is not None and is_unsaved(self.project.path)
+
+    @property
+    def read_only(self) -> bool:
+        """True when nothing can be written: no edit is offered then."""
+        return self.project is not None and self.project.read_only
+
+    @property
+    def can_edit(self) -> bool:
+        """True when there is a graph to annotate and a project that takes it."""
+        return self.graph is not None and self.project is not None and not self.project.read_only
+
+    def ensure_project(self) -> Project:
+        """The open project, or a new one in the folder of unsaved ones: a trace is never without a home."""
+        if self.project is None:
+            self.set_project(Project.create(new_unsaved_path()))
+        assert self.project is not None
+        return self.project
+
+    def set_project(self, project: Project | None) -> None:
+        """Close what is open and show another project, or none; its last trace is opened."""
+        self.close_trace()
+        if self.project is not None:
+            self.project.close()
+        self.project = project
+        self.projectChanged.emit()
+        self.tracesChanged.emit()
+        self.historyChanged.emit()
+        if project is not None:
+            rows = project.traces()
+            if rows:
+                self.open_trace(rows[-1].id)
+            elif (stored := project.setting(DRAFT_KEY)) is not None:
+                self.prompt.restore(stored)
+
+    def open_project(self, path: Path, *, read_only: bool = False) -> None:
+        """Open a .loupe file; raises the engine's errors and leaves what was open as it was."""
+        self.set_project(Project.open(path, read_only=read_only))
+
+    def close(self) -> None:
+        """Let go of the project; nothing is unsaved."""
+        self.keep_prompt()
+        self.set_project(None)
+
+    def keep_prompt(self) -> None:
+        """Write what is in the prompt bar into the project, for the next time it is opened."""
+        if self.project is not None and not self.project.read_only:
+            self.project.set_setting(DRAFT_KEY, self.prompt.snapshot())
+
+    def heartbeat(self) -> None:
+        """Tell other programs that this one still has the project; says so where another one took it."""
+        if self.project is None:
+            return
+        try:
+            self.project.heartbeat()
+        except LoupeError as error:
+            self.report_problem("investigation", error.sentence, "file.save_as")
+            self.projectChanged.emit()
+
+    # ---- the trace ---------------------------------------------------------------------------------------------
+
+    def add_trace(self, trace: Trace, title: str, features: str) -> int:
+        """Keep a new trace in the project and open it; `features` is where its dictionary was loaded from."""
+        project = self.ensure_project()
+        number = int(project.add_trace(trace.report, trace.graph, title=title))
+        project.set_setting(f"{DRAFT_KEY}/{number}", {**self.prompt.snapshot(), "features": features})
+        self.tracesChanged.emit()
+        self.historyChanged.emit()
+        self.open_trace(number)
+        return number
+
+    def open_trace(self, number: int) -> None:
+        """Show a trace of the project."""
+        assert self.project is not None
+        try:
+            graph = self.project.load_graph(number)
+            report = self.project.report(number)
+            stored = self.project.view(number)
+        except LoupeError as error:
+            self.report_problem("graph", error.sentence)
+            return
+        self.trace_id, self.graph, self.report = number, graph, report
+        self.settings = ViewSettings.from_json(stored)
+        self.annotations = with_colours(self.project.annotations(number))
+        self.selected = self.hovered = -1
+        self.visited.clear()
+        self._prune()
+        prompt = self.project.setting(f"{DRAFT_KEY}/{number}")
+        if prompt is not None:
+            self.prompt.restore(prompt)
+        self.features_source = str(prompt.get("features", "")) if isinstance(prompt, dict) else ""
+        self.traceChanged.emit()
+        self.annotationsChanged.emit()
+        self.selectionChanged.emit(-1)
+        self.visitedChanged.emit()
+
+    def close_trace(self) -> None:
+        """Show no trace."""
+        if self.graph is None:
+            return
+        self.trace_id = self.graph = self.view = None
+        self.report = {}
+        self.annotations = NO_ANNOTATIONS
+        self.selected = self.hovered = -1
+        self.visited.clear()
+        self.traceChanged.emit()
+        self.annotationsChanged.emit()
+        self.selectionChanged.emit(-1)
+        self.visitedChanged.emit()
+
+    def refresh(self, trace_id: int | None = None) -> None:
+        """Read again what an edit, an undo or a redo may have changed; opens `trace_id` if that is another trace."""
+        assert self.project is not None
+        self.tracesChanged.emit()
+        self.historyChanged.emit()
+        numbers = [row.id for row in self.project.traces()]
+        if trace_id is not None and trace_id != self.trace_id and trace_id in numbers:
+            self.open_trace(trace_id)
+        elif self.trace_id is not None and self.trace_id not in numbers:
+            self.close_trace()
+            if numbers:
+                self.open_trace(numbers[-1])
+        elif self.trace_id is not None:
+            self.annotations = with_colours(self.project.annotations(self.trace_id))
+            self._prune()
+            self.annotationsChanged.emit()
+            self.viewChanged.emit()
+
+    # ---- the view ----------------------------------------------------------------------------------------------
+
+    def set_view(self, **changes: Any) -> None:
+        """Move a slider; the project remembers it (no entry in the undo history)."""
+        settings = replace(self.settings, **changes)
+        if settings == self.settings or self.graph is None:
+            return
+        self.settings = settings
+        self._prune()
+        self.viewChanged.emit()
+
+    def keep_view(self) -> None:
+        """Write the sliders into the project; called when they come to rest."""
+        if self.project is not None and self.trace_id is not None and not self.project.read_only:
+            self.project.set_view(self.trace_id, self.settings.as_json())
+
+    def _prune(self) -> None:
+        assert self.graph is not None
+        grouped = [node for group in self.annotations.groups for node in group.nodes]
+        selected = [self.selected] if self.selected >= 0 else []
+        self.view = prune(
+            self.graph,
+            self.settings.node_threshold,
+            self.settings.edge_threshold,
+            hide_errors=self.settings.hide_errors,
+            hide_bos=self.settings.hide_bos,
+            keep=(*self.annotations.pins, *grouped, *selected),
+        )
+
+    # ---- the selection -----------------------------------------------------------------------------------------
+
+    def select(self, node: int, *, remember: bool = True) -> None:
+        """Select a node (-1: none). A node the sliders hide is brought into view."""
+        if node == self.selected or self.graph is None or node >= self.graph.n_nodes:
+            return
+        self.selected = node
+        if node >= 0 and self.view is not None and not self.view.nodes[node]:
+            self._prune()
+            self.viewChanged.emit()
+        if node >= 0 and remember:
+            self.visited.visit(node)
+            self.visitedChanged.emit()
+        self.selectionChanged.emit(node)
+
+    def hover(self, node: int) -> None:
+        """The pointer is over a node (-1: none)."""
+        if node != self.hovered:
+            self.hovered = node
+            self.hoverChanged.emit(node)
+
+    def go_back(self) -> None:
+        """Select the node visited before this one."""
+        self._go(self.visited.back())
+
+    def go_forward(self) -> None:
+        """Select the node that was left by going back."""
+        self._go(self.visited.forward())
+
+    def _go(self, node: int | None) -> None:
+        if node is not None:
+            self.select(node, remember=False)
+            self.visitedChanged.emit()
+
+    # ---- words -------------------------------------------------------------------------------------------------
+
+    def node_name(self, node: int) -> str:
+        """The label a person gave, or the node's plain name."""
+        assert self.graph is not None
+        return self.annotations.labels.get(node) or self.graph.describe(node)
+
+    def report_problem(self, place: str, sentence: str, command: str = "") -> None:
+        """Show one sentence where it happened, with a button that runs a command."""
+        self.problem.emit(Problem(place, sentence, command))
+
+
+def with_colours(annotations: Annotations) -> Annotations:
+    """Give every group that has no colour of its own one that stays the same as long as the group lives."""
+    groups = tuple(
+        group if group.colour else replace(group, colour=GROUP_COLOURS[(group.id - 1) % len(GROUP_COLOURS)][1])
+        for group in annotations.groups
+    )
+    return replace(annotations, groups=groups)

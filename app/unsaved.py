@@ -1,0 +1,26 @@
+"""Projects without a name: where they live until they are saved under one."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+from app.places import unsaved_folder
+
+
+def new_unsaved_path() -> Path:
+    """A free file name in the folder of unsaved projects; the folder exists afterwards."""
+    folder = unsaved_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = datetime.datetime.now().strftime("Untitled %Y-%m-%d %H.%M.%S")
+    path = folder / f"{stem}.loupe"
+    count = 1
+    while path.exists():
+        count += 1
+        path = folder / f"{stem} ({count}).loupe"
+    return path
+
+
+def is_unsaved(path: Path) -> bool:
+    """True for a project that was never given a name."""
+    return path.resolve().parent == unsaved_folder().resolve()

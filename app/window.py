@@ -1,0 +1,373 @@
+"""The window: one screen, its panels around the graph, and the menus."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+
+from PySide6.QtCore import Qt, QTimer, Slot
+from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDropEvent
+from PySide6.QtWidgets import QApplication, QDockWidget, QMainWindow, QMenu, QVBoxLayout, QWidget
+
+from app.commands import MENUS, Edits, Registry
+from app.commands.catalogue import all_commands
+from app.commands.conditions import Conditions
+from app.commands.hands import Hands
+from app.commands.look import Look
+from app.commands.model_choice import ModelChoice
+from app.commands.project_files import ProjectFiles
+from app.dialogs import Ask
+from app.jobs import JobHost
+from app.panels.banner import Banner
+from app.panels.circuit import CircuitPanel
+from app.panels.connections import ConnectionsPanel
+from app.panels.graph_area import GraphArea
+from app.panels.help_sheet import HelpSheet
+from app.panels.inspector import InspectorPanel
+from app.panels.investigation import InvestigationPanel
+from app.panels.palette import CommandPalette
+from app.panels.prompt_bar import PromptBar
+from app.panels.start_page import StartPage
+from app.panels.status import StatusBar
+from app.recent import Memory
+from app.runs import Runs
+from app.samples import load_samples
+from app.session import Problem, Session
+from app.theme import theme_watcher
+from app.unsaved import is_unsaved
+
+HEARTBEAT_MS = 20_000
+CLOSE_SECONDS = 5.0
+SAID_MS = 5000
+LEFT, RIGHT = Qt.DockWidgetArea.LeftDockWidgetArea, Qt.DockWidgetArea.RightDockWidgetArea
+
+
+class MainWindow(QMainWindow):
+    """Puts the parts together; holds no logic of its own but opening, telling and closing."""
+
+    def __init__(self, app: QApplication) -> None:
+        super().__init__()
+        self.setObjectName("main-window")
+        self.setAcceptDrops(True)
+        self.setDockNestingEnabled(True)
+        self._closing = False
+        self.stopped = True
+        self.memory = Memory()
+        self.session = Session(self)
+        self.host = JobHost(self)
+        self.runs = Runs(self.session, self.host, self)
+        self.edits = Edits(self.session)
+        self.registry = Registry(self)
+        self.conditions = Conditions(self.session, self.runs)
+        self.files, self.hands = ProjectFiles(self), Hands(self)
+        self.models, self.look = ModelChoice(self), Look(self, app)
+        self.look.start()
+        self._build()
+        self._connect()
+        self.arrange()
+        self.models.fill()
+        self.look.restore_layout()
+        self.show_recent()
+        self.registry.refresh()
+        self._show_title()
+        self.prompt_bar.editor.setFocus()
+
+    # ---- building ----------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.registry.add(*all_commands(self))
+        self.start = StartPage(load_samples(), self.registry)
+        self.area = GraphArea(self.session, self.edits, self.registry, self.start)
+        self.prompt_bar = PromptBar(self.session, self.runs, self.registry)
+        self.investigation = InvestigationPanel(self.session, self.edits, self.registry)
+        self.circuit = CircuitPanel(self.session, self.edits, self.registry)
+        self.inspector = InspectorPanel(self.session, self.runs, self.edits, self.registry)
+        self.connections = ConnectionsPanel(self.session)
+        self.palette_dialog = CommandPalette(self.registry, self)
+        middle = QWidget()
+        column = QVBoxLayout(middle)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.area, 1)
+        self.setCentralWidget(middle)
+        self.setStatusBar(StatusBar(self.session, self.runs, self.registry))
+        self._docks = {
+            name: self._dock(name, title, panel)
+            for name, title, panel in (
+                ("investigation", "Investigation", self.investigation),
+                ("circuit", "Circuit", self.circuit),
+                ("inspector", "Inspector", self.inspector),
+                ("connections", "Connections", self.connections),
+            )
+        }
+        top = QDockWidget("Prompt", self)
+        top.setObjectName("dock-prompt")
+        top.setTitleBarWidget(QWidget())
+        top.setFeatures(QDockWidget.DockWidgetFeature.NoDockWidgetFeatures)
+        top.setWidget(self.prompt_bar)
+        self._prompt_dock = top
+        self._fill_menus()
+
+    def _dock(self, name: str, title: str, panel: QWidget) -> QDockWidget:
+        dock = QDockWidget(title, self)
+        dock.setObjectName(f"dock-{name}")
+        dock.setWidget(panel)
+        return dock
+
+    def _fill_menus(self) -> None:
+        for title in MENUS:
+            menu = self.menuBar().addMenu(title)
+            section: int | None = None
+            colours: QMenu | None = None
+            for action in self.registry.of_menu(title):
+                if section is not None and action.command.section != section:
+                    menu.addSeparator()
+                section = action.command.section
+                if action.command.id.startswith("edit.colour."):
+                    colours = colours or menu.addMenu("Colour of the group")
+                    colours.addAction(action)
+                else:
+                    menu.addAction(action)
+                if action.command.id == "file.open":
+                    self.recent_menu = menu.addMenu("Open &recent")
+            if title == "&View":
+                panels = menu.addMenu("&Panels")
+                for dock in self._docks.values():
+                    panels.addAction(dock.toggleViewAction())
+            menu.aboutToShow.connect(self.registry.refresh)
+        self.recent_menu.aboutToShow.connect(self._fill_recent_menu)
+        self.recent_menu.triggered.connect(self._recent_chosen)
+
+    def arrange(self) -> None:
+        """Put every panel where it is at first."""
+        self.resize(1440, 900)
+        self.addDockWidget(Qt.DockWidgetArea.TopDockWidgetArea, self._prompt_dock)
+        self.setCorner(Qt.Corner.TopLeftCorner, Qt.DockWidgetArea.TopDockWidgetArea)
+        self.setCorner(Qt.Corner.TopRightCorner, Qt.DockWidgetArea.TopDockWidgetArea)
+        for name, area in (("investigation", LEFT), ("circuit", LEFT), ("inspector", RIGHT), ("connections", RIGHT)):
+            dock = self._docks[name]
+            dock.setFloating(False)
+            self.addDockWidget(area, dock)
+            dock.show()
+        left, right = ("investigation", "circuit"), ("inspector", "connections")
+        self.resizeDocks([self._docks[name] for name in left], [380, 260], Qt.Orientation.Vertical)
+        self.resizeDocks([self._docks[name] for name in right], [300, 380], Qt.Orientation.Vertical)
+        self.resizeDocks(
+            [self._docks["investigation"], self._docks["inspector"]], [250, 320], Qt.Orientation.Horizontal
+        )
+
+    def show_dock(self, name: str) -> None:
+        """Bring a panel to the front."""
+        self._docks[name].show()
+        self._docks[name].raise_()
+
+    def _connect(self) -> None:
+        session = self.session
+        for signal in (
+            session.projectChanged,
+            session.traceChanged,
+            session.annotationsChanged,
+            session.viewChanged,
+            session.historyChanged,
+            session.visitedChanged,
+            session.selectionChanged,
+            self.runs.modelChanged,
+            self.host.started,
+            self.host.ended,
+            self.host.idle,
+        ):
+            signal.connect(self.registry.refresh)
+        session.projectChanged.connect(self._project_changed)
+        session.tracesChanged.connect(self._show_title)
+        session.problem.connect(self._show_problem)
+        session.prompt.problem.connect(self._prompt_problem)
+        self.runs.modelChanged.connect(self._model_changed)
+        self.host.idle.connect(self._idle)
+        self.start.sampleChosen.connect(self._run_sample)
+        self.start.projectChosen.connect(self.files.open_path)
+        theme_watcher().changed.connect(self.registry.restyle)
+        self._heartbeat = QTimer(self)
+        self._heartbeat.setInterval(HEARTBEAT_MS)
+        self._heartbeat.timeout.connect(self._beat)
+        self._heartbeat.start()
+
+    # ---- telling -----------------------------------------------------------------------------------------------
+
+    def say(self, text: str) -> None:
+        """Say something short in the status bar."""
+        self.statusBar().showMessage(text, SAID_MS)
+
+    @Slot(object)
+    def _show_problem(self, problem: Problem) -> None:
+        banners: dict[str, Banner] = {
+            "prompt": self.prompt_bar.banner,
+            "graph": self.area.banner,
+            "investigation": self.investigation.banner,
+            "inspector": self.inspector.banner,
+            "start": self.start.banner,
+        }
+        place = problem.place
+        if place in ("graph", "start"):
+            place = "start" if self.session.graph is None else "graph"
+        title = self.registry.action(problem.command).command.words if problem.command else ""
+        banners[place].show_problem(problem, title)
+
+    @Slot(str)
+    def _prompt_problem(self, sentence: str) -> None:
+        self._show_problem(Problem("prompt", sentence))
+
+    @Slot(str)
+    def show_fault(self, sentence: str) -> None:
+        """Tell of a fault of ours that nobody handled."""
+        self._show_problem(Problem("graph", sentence, "help.show_log"))
+
+    @Slot()
+    def _show_title(self) -> None:
+        project = self.session.project
+        if project is None:
+            name = ""
+        elif self.session.unsaved:
+            name = "Untitled — "
+        else:
+            name = f"{project.path.stem}{' (reading only)' if project.read_only else ''} — "
+        self.setWindowTitle(f"{name}Circuit Loupe")
+
+    @Slot()
+    def _project_changed(self) -> None:
+        self.start.banner.dismiss()
+        self.investigation.banner.dismiss()
+        project = self.session.project
+        if project is not None:
+            self.remember_project(project.path)
+        self._show_title()
+
+    @Slot()
+    def _model_changed(self) -> None:
+        if self.runs.model is not None:
+            self.memory.set_text("model", self.runs.wanted_model)
+
+    @Slot()
+    def _beat(self) -> None:
+        self.session.heartbeat()
+
+    # ---- projects ----------------------------------------------------------------------------------------------
+
+    def remember_project(self, path: Path) -> None:
+        """Put a project at the top of the recent ones."""
+        self.memory.add_project(path)
+        self.show_recent()
+
+    def show_recent(self) -> None:
+        """Show the recent projects on the start page."""
+        self.start.show_recent(self.memory.recent_projects())
+
+    @Slot()
+    def _fill_recent_menu(self) -> None:
+        self.recent_menu.clear()
+        for path in self.memory.recent_projects():
+            name = path.stem + (" (not saved under a name yet)" if is_unsaved(path) else "")
+            action = self.recent_menu.addAction(name.replace("&", "&&"))
+            action.setData(str(path))
+            action.setToolTip(str(path))
+        if self.recent_menu.isEmpty():
+            self.recent_menu.addAction("Projects you open or save appear here").setEnabled(False)
+
+    def _recent_chosen(self, action: QAction) -> None:
+        if action.data():
+            self.files.open_path(Path(str(action.data())))
+
+    def settle(self) -> None:
+        """Write down what is still being typed or moved, before something else is opened."""
+        self.investigation.commit_note()
+        self.area.strip.commit()
+
+    # ---- running -----------------------------------------------------------------------------------------------
+
+    def run_trace(self) -> None:
+        """Trace what the prompt bar says."""
+        self.prompt_bar.commit()
+        self.runs.trace(self.prompt_bar.target.token, self.prompt_bar.against.token)
+
+    def run_generate(self) -> None:
+        """Let the model continue the prompt."""
+        self.prompt_bar.commit()
+        self.runs.generate(self.prompt_bar.count.value())
+
+    @Slot(str)
+    def _run_sample(self, text: str) -> None:
+        samples = load_samples()
+        if self.runs.wanted_model != samples.model:
+            self.runs.choose_model(samples.model)
+        self.session.prompt.edit(text=text, bos=True, chat=False)
+        self.prompt_bar.clear_targets()
+        self.runs.trace()
+
+    def edits_undo(self) -> None:
+        """Take the last edit back."""
+        self.settle()
+        self.edits.undo()
+
+    def edits_redo(self) -> None:
+        """Make the edit again that was taken back last."""
+        self.settle()
+        self.edits.redo()
+
+    def show_palette(self) -> None:
+        """Show every command."""
+        self.palette_dialog.popup()
+
+    def show_help(self) -> None:
+        """Show keys and gestures."""
+        HelpSheet(self.registry, self).open()
+
+    def show_about(self) -> None:
+        """Say what this program is."""
+        version = importlib.metadata.version("circuit-loupe")
+        Ask.tell(
+            self,
+            "About Circuit Loupe",
+            f"Circuit Loupe {version}\n\nSee which features, in which layers, at which words, made a language model "
+            "say a token. Everything runs on this machine; nothing is sent anywhere.",
+        )
+
+    # ---- the end -----------------------------------------------------------------------------------------------
+
+    def quit(self) -> None:
+        """Close the window."""
+        self.close()
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """Cancel what runs, wait a little, and lose nothing: every edit is in the file already."""
+        if self.host.busy and not self._closing:
+            self._closing = True
+            self.settle()
+            self.host.cancel()
+            self.say("Finishing…")
+            QTimer.singleShot(int(CLOSE_SECONDS * 1000), self, self.close)
+            event.ignore()
+            return
+        self.settle()
+        self.look.keep_layout()
+        self.session.close()
+        self._heartbeat.stop()
+        self.stopped = self.host.shutdown(CLOSE_SECONDS)
+        super().closeEvent(event)
+
+    @Slot()
+    def _idle(self) -> None:
+        if self._closing:
+            self.close()
+
+    # ---- files dropped on the window ---------------------------------------------------------------------------
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Projects may be dropped anywhere."""
+        if any(url.toLocalFile().endswith(".loupe") for url in event.mimeData().urls()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Open the project that was dropped."""
+        for url in event.mimeData().urls():
+            if url.toLocalFile().endswith(".loupe"):
+                self.files.open_path(Path(url.toLocalFile()))
+                return
