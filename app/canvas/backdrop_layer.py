@@ -29,7 +29,7 @@ class BackdropLayer(Layer):
             painter.fillRect(band, QColor(graph.band))
         focus = scene.hovered if scene.hovered != NOTHING else scene.selected
         if scene.is_shown(focus):
-            tint = QColor(mix(graph.band, self.stage.theme.accent, 0.09))
+            tint = QColor(mix(graph.band, self.stage.theme.accent, 0.055))
             row, column = int(layout.row[focus]), int(layout.column[focus])
             top, bottom = float(edges_y[row + 1]), float(edges_y[row])
             painter.fillRect(QRectF(left, top + gap, right - left, bottom - top - 2 * gap), tint)

@@ -8,12 +8,13 @@ from PySide6.QtCore import QPointF, Qt, Signal, Slot
 from PySide6.QtGui import QFocusEvent, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from app.canvas.hover_card import HoverCard, describe
+from app.canvas.hover_card import HoverCard
 from app.canvas.legend_bar import LegendBar
 from app.canvas.scene import NOTHING, GraphView, Group, Scene, SizeBy
 from app.canvas.surface import Surface
 from app.canvas.walking import Step, walk
 from app.theme import Theme, current_theme
+from engine.graphs.glyphs import describe
 from engine.graphs.graph import AttributionGraph
 
 ZOOM_STEP = 1.25
@@ -124,7 +125,7 @@ class GraphCanvas(QWidget):
         self._card.set_theme(theme)
         self.setStyleSheet(
             f"GraphCanvas {{ background: {theme.graph.background}; border: 2px solid {theme.graph.background}; }}"
-            f"GraphCanvas:focus {{ border-color: {theme.accent}; }}"
+            f"GraphCanvas[keyboardFocus='true'] {{ border-color: {theme.accent}; }}"
             f"#emptyCanvas {{ color: {theme.muted}; background: transparent; }}"
             f"#groupingBanner {{ background: {theme.accent}; color: {theme.accent_text};"
             " border-radius: 5px; padding: 5px 12px; }"
@@ -210,6 +211,7 @@ class GraphCanvas(QWidget):
     @Slot(QPointF, bool)
     def _clicked(self, pixel: QPointF, with_control: bool) -> None:
         self.setFocus(Qt.FocusReason.MouseFocusReason)
+        self._mark_focus(False)
         node = self._surface.node_at(pixel)
         if self._grouping:
             self._gather(node)
@@ -292,19 +294,28 @@ class GraphCanvas(QWidget):
     def _walk(self, step: Step) -> None:
         scene = self._stage.scene
         if scene is not None:
+            self._mark_focus(True)
             self.select(walk(scene, step))
             self._surface.reveal(scene.selected)
 
     def focusInEvent(self, event: QFocusEvent) -> None:
         super().focusInEvent(event)
-        self._stage.focused = event.reason() in (Qt.FocusReason.TabFocusReason, Qt.FocusReason.BacktabFocusReason)
-        self._surface.repaint_layers()
+        by_keyboard = event.reason() in (Qt.FocusReason.TabFocusReason, Qt.FocusReason.BacktabFocusReason)
+        self._mark_focus(by_keyboard)
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
         super().focusOutEvent(event)
-        self._stage.focused = False
         self.end_grouping(request=False)
-        self._surface.repaint_layers()
+        self._mark_focus(False)
+
+    def _mark_focus(self, visible: bool) -> None:
+        """A frame, and a dashed ring on the selected node, once the keyboard is used."""
+        if visible != self._stage.focused:
+            self._stage.focused = visible
+            self.setProperty("keyboardFocus", visible)
+            self.style().unpolish(self)
+            self.style().polish(self)
+            self._surface.repaint_layers()
 
     # -- cards and words ----------------------------------------------------------------------------------------------
 
@@ -366,7 +377,7 @@ class GraphCanvas(QWidget):
             self.setAccessibleDescription(self._empty_text)
             return
         counts = f"{len(scene.shown):,} of {scene.graph.n_nodes:,} nodes shown"
-        chosen = describe(scene, scene.selected) if scene.selected != NOTHING else "nothing"
+        chosen = describe(scene.graph, scene.selected) if scene.selected != NOTHING else "nothing"
         label = scene.label_of(scene.selected)
         self.setAccessibleDescription(f"{counts}. Selected: {chosen}{f', labelled {label}' if label else ''}.")
 

@@ -14,8 +14,9 @@ from app.theme import Theme
 
 LEVELS = 6  # of strength, for each sign
 SMOOTH_EDGES = 900  # with more, lines are drawn without antialiasing
-_OPACITY = np.linspace(0.16, 0.92, LEVELS)
-_WIDTH = (1.0, 1.0, 1.0, 1.2, 1.6, 2.2)
+# For the edges of nodes in focus, and for the strongest of the whole graph, which must not drown its nodes.
+_OPACITY = (np.linspace(0.10, 0.42, LEVELS), np.linspace(0.16, 0.92, LEVELS))
+_WIDTH = ((1.0, 1.0, 1.0, 1.0, 1.0, 1.2), (1.0, 1.0, 1.0, 1.2, 1.6, 2.2))
 
 
 class EdgesLayer(Layer):
@@ -26,7 +27,7 @@ class EdgesLayer(Layer):
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
         self._lines = [pg.Qt.internals.PrimitiveArray(QLineF, 4) for _ in range(2 * LEVELS)]
-        self._pens: list[QPen] = []
+        self._pens: list[list[QPen]] = []
         self._theme: Theme | None = None
         self.drawn = 0  # lines in the last picture
 
@@ -41,7 +42,9 @@ class EdgesLayer(Layer):
         x, y = self.stage.x, self.stage.y
         source, target = scene.graph.source[edges], scene.graph.target[edges]
         points = np.stack([x[source], y[source], x[target], y[target]], axis=1)  # (n, 4)
-        painter.setClipRect(self.stage.inner.adjusted(0, -self.stage.camera.margins.top, 0, 0))
+        painter.setClipRect(
+            self.stage.inner.adjusted(0, -self.stage.camera.margins.top, self.stage.camera.margins.right, 0)
+        )
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, len(edges) <= SMOOTH_EDGES)
         thin = len(edges) > SMOOTH_EDGES
         # Weak ones first; both signs of one level after each other.
@@ -64,19 +67,20 @@ class EdgesLayer(Layer):
     def _pen(self, index: int, thin: bool) -> QPen:
         if self._theme is not self.stage.theme:
             self._theme = self.stage.theme
-            self._pens = [_make_pen(self._theme, i) for i in range(2 * LEVELS)]
+            self._pens = [[_make_pen(self._theme, i, look) for i in range(2 * LEVELS)] for look in (0, 1)]
+        pen = self._pens[self.stage.in_focus][index]
         if not thin:
-            return self._pens[index]
-        pen = QPen(self._pens[index])
+            return pen
+        pen = QPen(pen)
         pen.setWidthF(1.0)
         return pen
 
 
-def _make_pen(theme: Theme, index: int) -> QPen:
+def _make_pen(theme: Theme, index: int, look: int) -> QPen:
     sign, level = divmod(index, LEVELS)
     colour = QColor(theme.positive if sign else theme.negative)
-    colour.setAlphaF(float(_OPACITY[level]))
-    pen = QPen(colour, _WIDTH[level])
+    colour.setAlphaF(float(_OPACITY[look][level]))
+    pen = QPen(colour, _WIDTH[look][level])
     pen.setCosmetic(True)
     pen.setCapStyle(Qt.PenCapStyle.FlatCap)
     return pen

@@ -7,31 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPen
+from PySide6.QtGui import QColor, QPainter, QPen
 
 from app.canvas.camera import Margins
 from app.canvas.layer import Layer
 from app.canvas.scene import NOTHING, Scene
 from app.canvas.stage import Stage
-from engine.graphs.graph import NO_POSITION, NodeKind
-from engine.graphs.visible_text import visible_text
+from engine.graphs.glyphs import column_name, percent, row_name, spread_apart
+from engine.graphs.graph import NodeKind
 
 SLANT = 38.0  # degrees, of token texts that do not fit side by side
 LONGEST_TOKEN = 96.0  # pixels
 LONGEST_LOGIT = 120.0
-GAP = 12.0  # between two logits' texts
-
-
-def row_name(layer: int, n_layers: int) -> str:
-    """What stands at the left of a row."""
-    if layer < 0:
-        return "embed"
-    return "logits" if layer >= n_layers else str(layer)
-
-
-def column_name(scene: Scene, position: int) -> str:
-    """What stands below a column."""
-    return "bias" if position == NO_POSITION else visible_text(scene.graph.tokens[position], 40)
+GAP = 18.0  # between two logits' texts
 
 
 @dataclass(frozen=True)
@@ -51,7 +39,7 @@ def plan_margins(stage: Stage) -> tuple[Margins, bool]:
     if scene is None:
         return Margins(), False
     line = stage.metrics.height()
-    names = [column_name(scene, position) for position in scene.layout.positions.tolist()]
+    names = [column_name(scene.graph, position) for position in scene.layout.positions.tolist()]
     widths = [stage.metrics.horizontalAdvance(name) for name in names]
     left = max(stage.metrics.horizontalAdvance(text) for text in ("logits", "embed")) + 16
     free = stage.rect.width() - left - 12
@@ -120,10 +108,10 @@ class HeadersLayer(Layer):
     def _columns(self, painter: QPainter, scene: Scene, edges: np.ndarray, active: int) -> None:
         stage, inner = self.stage, self.stage.inner
         line, top = stage.metrics.height(), inner.bottom()
-        painter.setClipRect(QRectF(stage.camera.margins.left, top, stage.rect.width(), stage.camera.margins.bottom))
+        painter.setClipRect(QRectF(0 if stage.rotated_tokens else inner.left(), top, stage.rect.width(), 400))
         last = -math.inf
         for column, position in enumerate(scene.layout.positions.tolist()):
-            name = column_name(scene, position)
+            name = column_name(scene.graph, position)
             # Upright texts stay in sight as long as any of their column does.
             low, high = max(float(edges[column]), inner.left()), min(float(edges[column + 1]), inner.right() + 8)
             middle = float(edges[column] + edges[column + 1]) / 2
@@ -164,14 +152,13 @@ class HeadersLayer(Layer):
                 ]
             )
             box = QRectF(item.middle - item.width / 2, 5, item.width, line + 2)
-            share = f"{scene.logit_probability(item.node):.0%}".replace("%", " %")
             painter.setFont(stage.bold if active else stage.font)
             painter.setPen(QColor(theme.link if active else theme.graph.text))
             flags = Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine
             painter.drawText(box, flags | Qt.AlignmentFlag.AlignLeft, item.text)
             painter.setFont(stage.font)
             painter.setPen(QColor(theme.graph.muted))
-            painter.drawText(box, flags | Qt.AlignmentFlag.AlignRight, share)
+            painter.drawText(box, flags | Qt.AlignmentFlag.AlignRight, percent(scene.logit_probability(item.node)))
 
 
 def place_logits(stage: Stage) -> list[LogitText]:
@@ -187,30 +174,16 @@ def place_logits(stage: Stage) -> list[LogitText]:
     room = stage.rect.width() - inner.left() - 4
     for node in seen:
         text = metrics.elidedText(scene.logit_text(node), Qt.TextElideMode.ElideRight, LONGEST_LOGIT)
-        width = _text_width(metrics, stage.bold_metrics, text)
+        share = percent(scene.logit_probability(node))
+        width = stage.bold_metrics.horizontalAdvance(text) + 6 + metrics.horizontalAdvance(share)
         if width + GAP > room:
             break
         room -= width + GAP
         texts.append((node, text, width))
     texts.sort(key=lambda item: float(stage.x[item[0]]))
-    return _spread(stage, texts)
-
-
-def _text_width(metrics: QFontMetricsF, bold: QFontMetricsF, text: str) -> float:
-    return bold.horizontalAdvance(text) + metrics.horizontalAdvance("  100 %")
-
-
-def _spread(stage: Stage, texts: list[tuple[int, str, float]]) -> list[LogitText]:
-    """Middle each text above its node, then push left what leaves the view and apart what overlaps."""
-    middles = [float(stage.x[node]) for node, _, _ in texts]
-    for i in range(1, len(texts)):
-        apart = (texts[i - 1][2] + texts[i][2]) / 2 + GAP
-        middles[i] = max(middles[i], middles[i - 1] + apart)
-    limit = stage.rect.width() - 4
-    for i in range(len(texts) - 1, -1, -1):
-        middles[i] = min(middles[i], limit - texts[i][2] / 2)
-        limit = middles[i] - texts[i][2] / 2 - GAP
+    widths = [width for _, _, width in texts]
+    feet = [float(stage.x[node]) for node, _, _ in texts]
+    middles = spread_apart(feet, widths, GAP, stage.rect.width() - 4)
     return [
-        LogitText(node, text, middle, width, float(stage.x[node]))
-        for (node, text, width), middle in zip(texts, middles, strict=True)
+        LogitText(*text[:2], middle, text[2], foot) for text, middle, foot in zip(texts, middles, feet, strict=True)
     ]

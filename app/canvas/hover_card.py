@@ -7,8 +7,8 @@ from PySide6.QtWidgets import QFrame, QLabel, QVBoxLayout, QWidget
 
 from app.canvas.scene import Scene
 from app.theme import Theme
+from engine.graphs.glyphs import describe
 from engine.graphs.graph import NodeKind
-from engine.graphs.visible_text import visible_text
 
 AWAY = 16
 
@@ -16,33 +16,19 @@ AWAY = 16
 def card_texts(scene: Scene, node: int) -> tuple[str, str, str]:
     """Headline (its label, else its name), name where the headline is a label, and figures."""
     graph = scene.graph
-    name = describe(scene, node)
+    name = describe(graph, node)
     label = scene.label_of(node)
     kind = NodeKind(int(graph.kind[node]))
     figures = []
     if kind is NodeKind.LOGIT:
         figures.append(f"probability {scene.logit_probability(node):.3f}")
-    if kind is NodeKind.FEATURE:
+    elif kind is NodeKind.FEATURE:
         figures.append(f"activation {graph.activation[node]:.4g}")
-    figures.append(f"{graph.measure} {graph.influence[node]:.2%}".replace("%", " %"))
+    if kind is not NodeKind.LOGIT:
+        figures.append(f"{graph.measure} {graph.influence[node]:.2%}".replace("%", " %"))
     n_in, n_out = len(graph.inputs(node)), len(graph.outputs(node))
     figures.append(f"{n_in:,} in, {n_out:,} out")
     return label or name, name if label else "", " · ".join(figures)
-
-
-def describe(scene: Scene, node: int) -> str:
-    """A node's name in words: what it is, and at which token."""
-    graph = scene.graph
-    kind, position = NodeKind(int(graph.kind[node])), int(graph.position[node])
-    place = f"at {visible_text(graph.tokens[position], 40)} ({position})" if position >= 0 else "at no token"
-    if kind is NodeKind.LOGIT:
-        return f"Logit {visible_text(scene.logit_text(node), 60)} {place}"
-    if kind is NodeKind.EMBEDDING:
-        return f"Embedding {place}"
-    if kind is NodeKind.FEATURE:
-        return f"Layer {int(graph.layer[node])} · {int(graph.feature[node])} {place}"
-    where = f"layer {int(graph.layer[node])}" if graph.layer[node] >= 0 else "input"
-    return f"{kind.name.capitalize()}, {where}, {place}"
 
 
 class HoverCard(QFrame):

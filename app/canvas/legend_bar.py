@@ -38,6 +38,8 @@ class LegendBar(QWidget):
         """What is drawn now, in words."""
         if scene.is_shown(scene.selected):
             return "share of the target's input, of the selected node's edges"
+        if not self.stage.in_focus:
+            return "strongest inputs of each node, by their share of all its input"
         return "share of the target's input"
 
     def paintEvent(self, event: QPaintEvent) -> None:

@@ -7,9 +7,9 @@ import pyqtgraph as pg
 from PySide6.QtGui import QPainter
 
 from app.canvas.layer import Layer
-from app.canvas.scene import SIZES
 from app.canvas.sprites import FILLS, Sprites
 from app.canvas.stage import Stage
+from engine.graphs.glyphs import SIZES
 
 FADED = 0.28
 

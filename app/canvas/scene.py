@@ -10,7 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from app.canvas.edge_ranking import LIVE_EDGES, EdgeRanking
+from engine.graphs.edge_ranking import LIVE_EDGES, EdgeRanking
+from engine.graphs.glyphs import SIZES, logit_index, size_levels
 from engine.graphs.graph import AttributionGraph, NodeKind
 from engine.graphs.layout import Layout, lay_out
 from engine.graphs.visible_text import visible_text
@@ -53,10 +54,6 @@ class SizeBy(StrEnum):
     INFLUENCE = "influence"
     ACTIVATION = "activation"
     NONE = "none"
-
-
-SIZES = (7.0, 8.0, 9.5, 11.0, 13.0)  # of glyphs, in pixels at 100 %; the last is the layout's node size
-PLAIN_SIZE = 2  # index into SIZES where size says nothing
 
 
 @dataclass
@@ -114,6 +111,10 @@ class Scene:
 
     # -- edges --------------------------------------------------------------------------------------------------------
 
+    def has_focus(self) -> bool:
+        """Whether edges of some nodes are shown, and not the strongest of all."""
+        return any(self.is_shown(node) for node in (self.selected, self.hovered, *self.pins))
+
     def live_edges(self) -> NDArray[np.int64]:
         """(<= LIVE_EDGES,) edges to draw, weakest first, so that the strongest end on top.
 
@@ -166,28 +167,12 @@ class Scene:
 
     def logit_text(self, node: int) -> str:
         """A logit's token, visible."""
-        return visible_text(self.graph.logit_text[self._logit_index(node)])
+        return visible_text(self.graph.logit_text[logit_index(self.graph, node)])
 
     def logit_probability(self, node: int) -> float:
         """A logit node's weight: its token's probability."""
-        return float(self.graph.logit_probability[self._logit_index(node)])
-
-    def _logit_index(self, node: int) -> int:
-        return int(np.searchsorted(self.graph.of_kind(NodeKind.LOGIT), node))
-
-    # -- sizes --------------------------------------------------------------------------------------------------------
+        return float(self.graph.logit_probability[logit_index(self.graph, node)])
 
     def size_levels(self) -> NDArray[np.intp]:
-        """(N,) index into SIZES. Only features grow and shrink; heavy tails are drawn by square root."""
-        graph = self.graph
-        levels = np.full(graph.n_nodes, PLAIN_SIZE, dtype=np.intp)
-        levels[(graph.kind == NodeKind.LOGIT) | (graph.kind == NodeKind.EMBEDDING)] = PLAIN_SIZE + 1
-        if self.size_by is SizeBy.NONE:
-            return levels
-        feature = graph.kind == NodeKind.FEATURE
-        column = graph.influence if self.size_by is SizeBy.INFLUENCE else graph.activation
-        amount = np.abs(np.nan_to_num(column[feature]))
-        top = float(np.quantile(amount, 0.99)) if len(amount) else 0.0
-        share = np.sqrt(np.minimum(amount / top, 1.0)) if top > 0 else np.zeros_like(amount)
-        levels[feature] = np.minimum((share * len(SIZES)).astype(np.intp), len(SIZES) - 1)
-        return levels
+        """(N,) index into glyphs.SIZES."""
+        return size_levels(self.graph, self.size_by)

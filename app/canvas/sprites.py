@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QBrush, QColor, QPainter, QPainterPath, QPen, QPixmap
 
-from app.canvas.scene import SIZES
 from app.canvas.stage import STEPS
 from app.theme import Theme
+from engine.graphs.glyphs import CORNER, DIAMOND, SIZES, TRIANGLE
 from engine.graphs.graph import NodeKind
 
 FILLS = STEPS + 1  # the kind's own, then the signed scale
@@ -26,13 +26,12 @@ def glyph_path(kind: NodeKind, centre: QPointF, size: float) -> QPainterPath:
     if kind is NodeKind.FEATURE:
         path.addEllipse(centre, half, half)
     elif kind in (NodeKind.EMBEDDING, NodeKind.LOGIT):
-        side = half * 0.9
+        side = half * CORNER
         path.addRoundedRect(QRectF(x - side, y - side, 2 * side, 2 * side), size * 0.1, size * 0.1)
     elif kind is NodeKind.ERROR:
-        _polygon(path, [(x, y - half), (x + half, y), (x, y + half), (x - half, y)])
+        _polygon(path, [(x + half * dx, y + half * dy) for dx, dy in DIAMOND])
     else:
-        rise = half * 0.95
-        _polygon(path, [(x, y - rise), (x + half, y + rise * 0.8), (x - half, y + rise * 0.8)])
+        _polygon(path, [(x + half * dx, y + half * dy) for dx, dy in TRIANGLE])
     return path
 
 

@@ -8,14 +8,17 @@ from PySide6.QtCore import QRectF
 from PySide6.QtGui import QFont, QFontMetricsF
 
 from app.canvas.camera import Camera
-from app.canvas.scene import SIZES, Scene
+from app.canvas.scene import Scene
 from app.theme import Theme
 from engine.graphs.colours import ramp_index
+from engine.graphs.glyphs import SIZES
+from engine.graphs.layout import NODE_GAP
 
 Array = NDArray[np.float64]
 
 STEPS = 17  # of the signed scale
 SMALLEST_DOMAIN = 0.02  # the scale of shares never stretches noise below 2 % to full colour
+GLYPH_SHARE = (SIZES[-1] + NODE_GAP) / SIZES[-1]
 LARGEST_DOMAIN = 0.4  # and what is above 40 % has full colour
 
 
@@ -42,6 +45,7 @@ class Stage:
         self.y: Array = empty
         self.levels: NDArray[np.intp] = np.empty(0, dtype=np.intp)
         self.edges: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self.in_focus = False  # whether edges of some nodes are shown, or the strongest of all
         self.domain = LARGEST_DOMAIN
         self.tints: NDArray[np.intp] = np.empty(0, dtype=np.intp)
         self.faded: NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
@@ -69,9 +73,10 @@ class Stage:
     @property
     def glyph_scale(self) -> float:
         """By how much glyphs grow and shrink with the zoom, in steps, so that few pictures of them are needed."""
-        zoom = min(max(self.camera.zoom(), 0.3), 2.0)
-        softened = zoom if zoom < 1 else zoom**0.5
-        return float(2 ** (np.floor(np.log2(softened) * 4 + 1e-6) / 4))
+        zoom = min(max(self.camera.zoom(), 0.3), 3.0)
+        # Below 100 % glyphs take the gaps between them too, so that they stay legible and still do not overlap.
+        scale = min(zoom * GLYPH_SHARE, 1.0) if zoom < 1 else zoom**0.5
+        return float(2 ** (np.floor(np.log2(scale) * 6 + 1e-6) / 6))
 
     def size_of(self, node: int) -> float:
         """Width of a node's glyph in pixels."""
@@ -97,8 +102,11 @@ class Stage:
         if scene is None:
             return
         self.edges = scene.live_edges()
+        self.in_focus = scene.has_focus()
         nodes, shares = scene.connections()
-        strongest = float(np.abs(scene.graph.share[self.edges]).max(initial=0.0))
+        strength = np.abs(scene.graph.share[self.edges])
+        # Of the whole graph's strongest edges a few giants would leave all others pale.
+        strongest = float(np.quantile(strength, 1.0 if self.in_focus else 0.9)) if len(strength) else 0.0
         self.domain = min(max(strongest, SMALLEST_DOMAIN), LARGEST_DOMAIN)
         n = scene.graph.n_nodes
         self.tints = np.full(n, -1, dtype=np.intp)

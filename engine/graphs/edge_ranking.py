@@ -7,36 +7,40 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.graphs.graph import AttributionGraph
+from engine.graphs.graph import AttributionGraph, NodeKind
 
 Index = NDArray[np.int64]
 
 LIVE_EDGES = 2000
-STRONGEST = 300  # drawn when nothing is selected, hovered or pinned
+STRONGEST = 500  # drawn when nothing is selected, hovered or pinned
+LOGIT_INPUTS = 8  # of these, how many strongest inputs of a logit count as much as a feature's strongest
 
 
 class EdgeRanking:
-    """The edges of one graph, strongest first: by their share of the target's input times the target's influence."""
+    """Edges of one graph by strength: the share of the target's input times the target's influence."""
 
     def __init__(self, graph: AttributionGraph) -> None:
         self.graph = graph
-        influence = np.nan_to_num(graph.influence)
-        strength = np.abs(graph.share)
-        if influence.any():
-            strength = strength * influence[graph.target]
-        self.strength: NDArray[np.float32] = strength.astype(np.float32)
-        self._order = np.argsort(-self.strength, kind="stable")
+        importance = np.nan_to_num(graph.influence)
+        importance[graph.of_kind(NodeKind.LOGIT)] = np.maximum(graph.logit_probability, 1e-6)
+        self.strength: NDArray[np.float32] = (np.abs(graph.share) * importance[graph.target]).astype(np.float32)
 
     def strongest(self, shown: NDArray[np.bool_], count: int = STRONGEST) -> Index:
-        """(<= count,) edge numbers among `shown` (E,), strongest first. Looks no further than it must."""
-        found: list[Index] = []
-        missing, at, step = count, 0, 4 * count
-        while missing > 0 and at < len(self._order):
-            part = self._order[at : at + step]
-            part = part[shown[part]][:missing]
-            found.append(part)
-            missing, at, step = missing - len(part), at + step, step * 2
-        return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
+        """(<= count,) edges among `shown` (E,): the strongest input of every node, then every second, and so on.
+
+        The strongest by number alone crowd into the first layers, where a node has few inputs.
+        """
+        edges = np.flatnonzero(shown)
+        if not len(edges):
+            return edges
+        target = self.graph.target[edges]
+        first = np.flatnonzero(np.r_[True, target[1:] != target[:-1]])
+        rank = np.arange(len(edges)) - np.repeat(first, np.diff(np.r_[first, len(edges)]))
+        rank = np.where(self.graph.kind[target] == NodeKind.LOGIT, rank // LOGIT_INPUTS, rank)
+        enough = int(np.searchsorted(np.cumsum(np.bincount(rank)), count))
+        near = np.flatnonzero(rank <= enough)
+        order = np.lexsort((-self.strength[edges[near]], rank[near]))
+        return edges[near[order[:count]]]
 
     def of_node(self, node: int, shown: NDArray[np.bool_], limit: int = LIVE_EDGES) -> Index:
         """(<= limit,) shown edges into and out of one node, strongest first."""
