@@ -1,0 +1,375 @@
+"""A whole attribution graph as an SVG picture: rows, tokens, nodes, strongest edges, labels, legend and caption.
+
+Every export is this one drawing. Texts of graphs and people are data: escaped, and control characters made visible.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+from xml.sax.saxutils import escape, quoteattr
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.graphs.colours import DARK, LIGHT, GraphColours, signed_ramp
+from engine.graphs.edge_ranking import STRONGEST, EdgeRanking
+from engine.graphs.formats.atomic import written_whole
+from engine.graphs.glyphs import (
+    CORNER,
+    DIAMOND,
+    SIZES,
+    TRIANGLE,
+    column_name,
+    describe,
+    logit_index,
+    percent,
+    row_name,
+    size_levels,
+    spread_apart,
+)
+from engine.graphs.graph import AttributionGraph, NodeKind
+from engine.graphs.layout import Layout, lay_out
+from engine.graphs.visible_text import visible_text
+
+WIDTH, HEIGHT = 1160.0, 700.0  # of the grid, unless crowded cells need more
+LARGEST_STRETCH = 2.4
+LEFT, RIGHT, TOP, BOTTOM = 64.0, 24.0, 104.0, 96.0
+FONT = "Inter, 'Segoe UI', 'Helvetica Neue', 'DejaVu Sans', Arial, sans-serif"
+TEXT, SMALL, TITLE = 12.0, 11.0, 17.0  # font sizes in pixels
+PINNED_EDGES = 300
+LONGEST_LABEL = 40  # characters
+
+
+class View(Protocol):
+    """Which nodes and edges are drawn."""
+
+    @property
+    def nodes(self) -> NDArray[np.bool_]:
+        """(N,)."""
+
+    @property
+    def edges(self) -> NDArray[np.bool_]:
+        """(E,)."""
+
+
+def write_svg(
+    graph: AttributionGraph,
+    view: View,
+    path: Path | str,
+    *,
+    title: str,
+    caption: str = "",
+    dark: bool = False,
+    labels: Mapping[int, str] | None = None,
+    pins: Sequence[int] = (),
+) -> None:
+    """Write the picture of `svg_text` to `path`, whole or not at all.
+
+    Raises RequestError for a folder that does not exist, MachineError for a full disk or a folder not writable.
+    """
+    text = svg_text(graph, view, title=title, caption=caption, dark=dark, labels=labels, pins=pins)
+    with written_whole(Path(path)) as file:
+        file.write(text.encode("utf-8"))
+
+
+def svg_text(
+    graph: AttributionGraph,
+    view: View,
+    *,
+    title: str,
+    caption: str = "",
+    dark: bool = False,
+    labels: Mapping[int, str] | None = None,
+    pins: Sequence[int] = (),
+) -> str:
+    """The picture as XML text. `labels` and `pins` are node numbers; hidden nodes among them are not drawn."""
+    drawing = _Drawing(graph, view, DARK if dark else LIGHT, labels or {}, pins)
+    return drawing.document(visible_text(title.strip()), visible_text(caption.strip()) or drawing.figures())
+
+
+class _Drawing:
+    """Positions and colours of one picture, and its parts as XML."""
+
+    def __init__(
+        self, graph: AttributionGraph, view: View, colours: GraphColours, labels: Mapping[int, str], pins: Sequence[int]
+    ) -> None:
+        self.graph, self.view, self.colours = graph, view, colours
+        self.layout: Layout = lay_out(graph, view.nodes, viewport=(WIDTH, HEIGHT))
+        self.stretch_x = min(max(WIDTH / self.layout.width, 1.0), LARGEST_STRETCH)
+        self.stretch_y = min(max(HEIGHT / self.layout.height, 1.0), LARGEST_STRETCH)
+        self.grid_width = self.layout.width * self.stretch_x
+        self.grid_height = self.layout.height * self.stretch_y
+        self.x = LEFT + self.layout.x * self.stretch_x
+        self.y = TOP + (self.layout.height - self.layout.y) * self.stretch_y
+        self.sizes = np.array(SIZES)[size_levels(graph, "influence")]
+        self.shown = np.flatnonzero(view.nodes)
+        self.pins = [node for node in dict.fromkeys(pins) if 0 <= node < graph.n_nodes and view.nodes[node]]
+        self.labels = {node: visible_text(text, LONGEST_LABEL) for node, text in labels.items() if text}
+        self.edges, self.domain = self._choose_edges()
+        self.width = LEFT + self.grid_width + RIGHT
+        self.height = TOP + self.grid_height + BOTTOM + self._token_room()
+
+    def _choose_edges(self) -> tuple[NDArray[np.int64], float]:
+        """The strongest inputs of every node, and the strongest edges of pinned nodes; weakest first."""
+        graph, view = self.graph, self.view
+        shown = view.edges & view.nodes[graph.source] & view.nodes[graph.target]
+        ranking = EdgeRanking(graph)
+        edges = np.union1d(ranking.strongest(shown, STRONGEST), ranking.of_nodes(self.pins, shown, PINNED_EDGES))
+        strength = np.abs(graph.share[edges])
+        domain = min(max(float(np.quantile(strength, 0.9)) if len(edges) else 0.0, 0.02), 0.4)
+        return edges[np.argsort(strength, kind="stable")], domain
+
+    def figures(self) -> str:
+        """The caption where none was given: how much is shown, and the scores that the trace has."""
+        explained = getattr(self.view, "explained", None)
+        parts = [f"{len(self.shown):,} of {self.graph.n_nodes:,} nodes"]
+        if isinstance(explained, float):
+            parts[0] += f", {percent(explained)} of {self.graph.measure}"
+        for name in ("replacement", "completeness"):
+            value = self.graph.meta.get(name)
+            if isinstance(value, int | float):
+                parts.append(f"{name} {value:.2f}")
+        return " · ".join(parts)
+
+    def document(self, title: str, caption: str) -> str:
+        """All of it."""
+        c = self.colours
+        size = f'width="{self.width:.0f}" height="{self.height:.0f}" viewBox="0 0 {self.width:.0f} {self.height:.0f}"'
+        head = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family={quoteattr(FONT)} font-size="{TEXT:g}" '
+            'role="img">'
+        )
+        parts = [
+            '<?xml version="1.0" encoding="UTF-8"?>',
+            head,
+            f"<title>{escape(title)}</title>",
+            f"<desc>{escape(caption)}</desc>",
+            f'<rect id="background" width="100%" height="100%" fill="{c.background}"/>',
+            _text(LEFT, 34, title, c.text, size=TITLE, weight=600, identity="heading"),
+            *self._rows(),
+            *self._tokens(),
+            *self._edges(),
+            *self._nodes(),
+            *self._logits(),
+            *self._labels(),
+            *self._legend(),
+            _text(LEFT, self.height - 18, caption, c.muted, size=SMALL, identity="caption"),
+            "</svg>\n",
+        ]
+        return "\n".join(parts)
+
+    # -- the grid -----------------------------------------------------------------------------------------------------
+
+    def _rows(self) -> list[str]:
+        c, layout = self.colours, self.layout
+        edges = TOP + (layout.height - layout.row_edges) * self.stretch_y
+        parts, last = ['<g id="rows">'], math.inf
+        for row in np.flatnonzero(layout.row_used).tolist():
+            top, bottom = float(edges[row + 1]), float(edges[row])
+            parts.append(
+                f'<rect class="row" x="{LEFT:g}" y="{top + 1:.1f}" width="{self.grid_width:.1f}" '
+                f'height="{max(bottom - top - 2, 1):.1f}" fill="{c.band}"/>'
+            )
+            middle = (top + bottom) / 2
+            if last - middle >= TEXT:
+                name = row_name(int(layout.layers[row]), self.graph.n_layers)
+                parts.append(_text(LEFT - 9, middle + 4, name, c.muted, size=SMALL, anchor="end"))
+                last = middle
+        for border in (LEFT + layout.column_edges * self.stretch_x).tolist():
+            parts.append(
+                f'<line x1="{border:.1f}" y1="{TOP:g}" x2="{border:.1f}" y2="{TOP + self.grid_height:.1f}" '
+                f'stroke="{c.rule}"/>'
+            )
+        return [*parts, "</g>"]
+
+    def _slanted(self) -> bool:
+        widths = np.diff(self.layout.column_edges) * self.stretch_x
+        names = [column_name(self.graph, int(p)) for p in self.layout.positions]
+        fitting = [_width(name, TEXT) + 6 <= width for name, width in zip(names, widths.tolist(), strict=True)]
+        return bool(sum(fitting) < 0.75 * len(fitting))
+
+    def _token_room(self) -> float:
+        return 46.0 if self._slanted() else 0.0
+
+    def _tokens(self) -> list[str]:
+        c, bottom = self.colours, TOP + self.grid_height
+        slanted = self._slanted()
+        edges = LEFT + self.layout.column_edges * self.stretch_x
+        parts = ['<g id="tokens">']
+        for i, position in enumerate(self.layout.positions.tolist()):
+            middle = float(edges[i] + edges[i + 1]) / 2
+            name = column_name(self.graph, position)
+            if slanted:
+                turn = f"rotate(-38 {middle + 4:.1f} {bottom + 16:.1f})"
+                parts.append(
+                    _text(middle + 4, bottom + 16, _short(name, 14), c.text, anchor="end", transform=turn, kind="token")
+                )
+            else:
+                room = float(edges[i + 1] - edges[i]) - 4
+                letters = max(int(room / (0.62 * TEXT)), 1)
+                parts.append(_text(middle, bottom + 19, _short(name, letters), c.text, anchor="middle", kind="token"))
+        return [*parts, "</g>"]
+
+    # -- what stands in it --------------------------------------------------------------------------------------------
+
+    def _edges(self) -> list[str]:
+        graph, edges = self.graph, self.edges
+        share = graph.share[edges].astype(np.float64)
+        strength = np.sqrt(np.minimum(np.abs(share) / self.domain, 1.0))
+        x1, y1 = self.x[graph.source[edges]], self.y[graph.source[edges]]
+        x2, y2 = self.x[graph.target[edges]], self.y[graph.target[edges]]
+        rows = np.stack([x1, y1, x2, y2, 0.5 + 1.3 * strength**2, 0.10 + 0.5 * strength], axis=1)
+        parts = ['<g id="edges" fill="none" stroke-linecap="round">']
+        for (a, b, p, q, width, opacity), positive in zip(rows.tolist(), (share > 0).tolist(), strict=True):
+            colour = self.colours.positive if positive else self.colours.negative
+            parts.append(
+                f'<line class="edge" x1="{a:.1f}" y1="{b:.1f}" x2="{p:.1f}" y2="{q:.1f}" stroke="{colour}" '
+                f'stroke-width="{width:.2f}" stroke-opacity="{opacity:.2f}"/>'
+            )
+        return [*parts, "</g>"]
+
+    def _nodes(self) -> list[str]:
+        fills = self.colours.kind_fills()
+        pinned = set(self.pins)
+        parts = [f'<g id="nodes" stroke="{self.colours.outline}" stroke-width="1.1" stroke-linejoin="round">']
+        for node in self.shown.tolist():
+            kind = NodeKind(int(self.graph.kind[node]))
+            look = f'fill="{fills[kind]}"'
+            if node in pinned:
+                look += f' stroke="{self.colours.text}" stroke-width="2.2"'
+            shape = _glyph(kind, float(self.x[node]), float(self.y[node]), float(self.sizes[node]), look)
+            name = describe(self.graph, node)
+            label = self.labels.get(node)
+            told = f"{label} ({name})" if label else name
+            parts.append(f'<g class="node {kind.name.lower()}"><title>{escape(told)}</title>{shape}</g>')
+        return [*parts, "</g>"]
+
+    def _logits(self) -> list[str]:
+        """Texts above the logits, side by side, each with a line to its node; the weakest go where room ends."""
+        c, graph = self.colours, self.graph
+        room, chosen = self.width - LEFT - 8, []
+        logits = [n for n in graph.of_kind(NodeKind.LOGIT).tolist() if self.view.nodes[n]]
+        for node in sorted(logits, key=lambda n: -graph.logit_probability[logit_index(graph, n)]):
+            index = logit_index(graph, node)
+            text = visible_text(graph.logit_text[index], 24)
+            share = percent(float(graph.logit_probability[index]))
+            width = _width(f"{text} {share}", TEXT) + 4
+            room -= width + 14
+            if room < 0:
+                break
+            chosen.append((node, text, share, width))
+        chosen.sort(key=lambda entry: float(self.x[entry[0]]))
+        feet = [float(self.x[node]) for node, *_ in chosen]
+        middles = spread_apart(feet, [entry[3] for entry in chosen], 14, self.width - 8)
+        parts = ['<g id="logits">']
+        for (_, text, share, _), foot, middle in zip(chosen, feet, middles, strict=True):
+            parts.append(
+                f'<polyline points="{middle:.1f},{TOP - 28:g} {middle:.1f},{TOP - 24:g} {foot:.1f},{TOP - 8:g} '
+                f'{foot:.1f},{TOP - 2:g}" fill="none" stroke="{c.muted}" stroke-width="0.8"/>'
+            )
+            spans = f'{escape(text)} <tspan fill="{c.muted}">{escape(share)}</tspan>'
+            parts.append(
+                f'<text class="logit" x="{middle:.1f}" y="{TOP - 33:g}" fill="{c.text}" text-anchor="middle">'
+                f"{spans}</text>"
+            )
+        return [*parts, "</g>"]
+
+    def _labels(self) -> list[str]:
+        """Names of pinned and labelled nodes, each on a card so that lines do not cross the letters."""
+        c = self.colours
+        parts = ['<g id="labels">']
+        for node in dict.fromkeys([*self.pins, *self.labels]):
+            if not (0 <= node < self.graph.n_nodes and self.view.nodes[node]):
+                continue
+            text = self.labels.get(node) or f"{int(self.graph.layer[node])} · {int(self.graph.feature[node])}"
+            if NodeKind(int(self.graph.kind[node])) is not NodeKind.FEATURE and node not in self.labels:
+                text = describe(self.graph, node)
+            width = _width(text, TEXT) + 8
+            away = float(self.sizes[node]) / 2 + 4
+            left = float(self.x[node]) + away
+            if left + width > self.width - 4:
+                left = float(self.x[node]) - away - width
+            y = float(self.y[node])
+            parts.append(
+                f'<rect x="{left:.1f}" y="{y - 9:.1f}" width="{width:.1f}" height="18" rx="3" '
+                f'fill="{c.background}" fill-opacity="0.85"/>'
+            )
+            parts.append(_text(left + 4, y + 4, text, c.text, weight=600, kind="label"))
+        return [*parts, "</g>"]
+
+    def _legend(self) -> list[str]:
+        c, y = self.colours, self.height - 46
+        parts, x = ['<g id="legend">'], LEFT
+        present = set(self.graph.kind[self.shown].tolist())
+        for kind in (NodeKind.FEATURE, NodeKind.EMBEDDING, NodeKind.LOGIT, NodeKind.ERROR, NodeKind.BIAS):
+            if int(kind) in present:
+                look = f'fill="{c.kind_fills()[kind]}" stroke="{c.outline}" stroke-width="1.1"'
+                parts.append(_glyph(kind, x + 5, y, 10, look))
+                parts.append(_text(x + 15, y + 4, kind.name.lower(), c.muted, size=SMALL))
+                x += 15 + _width(kind.name.lower(), SMALL) + 18
+        words = "strongest inputs of each node, by share of its input"
+        ramp = signed_ramp(c)
+        end = f"{self.domain:.0%}".replace("%", " %")
+        right = self.width - RIGHT - _width(f"+{end}", SMALL) - 8
+        left = right - 7 * len(ramp)
+        for i, colour in enumerate(ramp):
+            parts.append(f'<rect x="{left + 7 * i:.1f}" y="{y - 5:.1f}" width="7.2" height="10" fill="{colour}"/>')
+        parts.append(_text(right + 6, y + 4, f"+{end}", c.muted, size=SMALL))
+        parts.append(_text(left - 6, y + 4, f"{words}   −{end}", c.muted, size=SMALL, anchor="end"))
+        return [*parts, "</g>"]
+
+
+def _glyph(kind: NodeKind, x: float, y: float, size: float, look: str) -> str:
+    """One node's shape: circle, square, diamond or triangle."""
+    half = size / 2
+    if kind is NodeKind.FEATURE:
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{half:.2f}" {look}/>'
+    if kind in (NodeKind.EMBEDDING, NodeKind.LOGIT):
+        side = half * CORNER
+        return (
+            f'<rect x="{x - side:.1f}" y="{y - side:.1f}" width="{2 * side:.1f}" height="{2 * side:.1f}" '
+            f'rx="{size * 0.1:.1f}" {look}/>'
+        )
+    corners = DIAMOND if kind is NodeKind.ERROR else TRIANGLE
+    points = " ".join(f"{x + half * dx:.1f},{y + half * dy:.1f}" for dx, dy in corners)
+    return f'<polygon points="{points}" {look}/>'
+
+
+def _text(
+    x: float,
+    y: float,
+    text: str,
+    colour: str,
+    *,
+    size: float = TEXT,
+    weight: int = 400,
+    anchor: str = "start",
+    transform: str = "",
+    kind: str = "",
+    identity: str = "",
+) -> str:
+    """One line of text, escaped."""
+    extra = "".join(
+        f" {name}={quoteattr(value)}"
+        for name, value in (("transform", transform), ("class", kind), ("id", identity))
+        if value
+    )
+    style = f' font-weight="{weight}"' if weight != 400 else ""
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" font-size="{size:g}" text-anchor="{anchor}"{style}{extra}>'
+        f"{escape(text)}</text>"
+    )
+
+
+def _width(text: str, size: float) -> float:
+    """About how wide a text is; no font is asked."""
+    letters = sum(1.05 if unicodedata.east_asian_width(letter) in "WF" else 0.6 for letter in text)
+    return letters * size
+
+
+def _short(text: str, letters: int) -> str:
+    return text if len(text) <= letters else text[: max(letters - 1, 0)] + "…"
