@@ -121,9 +121,7 @@ def open_features(
     return LoadedFeatures(source, str(features.name))
 
 
-def _features(
-    state: EngineState, source: str, trust: bool, progress: Progress, cancel: threading.Event
-) -> Features:
+def _features(state: EngineState, source: str, trust: bool, progress: Progress, cancel: threading.Event) -> Features:
     from engine.dictionaries import load_features
 
     model = state.require()

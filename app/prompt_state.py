@@ -68,7 +68,7 @@ class PromptState(QObject):
         self.model: LoadedModel | None = None
         self.chips: tuple[Chip, ...] = ()
         self.next: tuple[NextToken, ...] = ()
-        # Which chip the open trace explains; None while there is no such chip.
+        # The token that the open trace explains; it may lie one behind the last chip, where the model would go on.
         self.traced: int | None = None
 
     @property
@@ -114,9 +114,7 @@ class PromptState(QObject):
     def _chips(self, ids: tuple[int, ...]) -> tuple[Chip, ...]:
         assert self.model is not None
         tokenizer = self.model.tokenizer
-        return tuple(
-            Chip(i, tokenizer.token_text(i), tokenizer.visible(i), tokenizer.is_special(i)) for i in ids
-        )
+        return tuple(Chip(i, tokenizer.token_text(i), tokenizer.visible(i), tokenizer.is_special(i)) for i in ids)
 
     def set_next(self, tokens: tuple[NextToken, ...]) -> None:
         """What the model says comes next after the prompt."""
@@ -139,8 +137,6 @@ class PromptState(QObject):
             )
             for token in tokens
         )
-        if self.traced is not None and self.traced >= len(self.chips):
-            self.traced = None
         self.chipsChanged.emit()
 
     def set_traced(self, index: int | None) -> None:
@@ -168,7 +164,7 @@ class PromptState(QObject):
         except (KeyError, TypeError):
             return False
         self.draft, self.chips, self.next = draft, chips, tokens
-        self.traced = traced if isinstance(traced, int) and 0 <= traced < len(chips) else None
+        self.traced = traced if isinstance(traced, int) and 0 <= traced <= len(chips) else None
         self.draftChanged.emit()
         self.chipsChanged.emit()
         self.nextChanged.emit()

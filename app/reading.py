@@ -86,7 +86,7 @@ def input_shares(graph: AttributionGraph, node: int) -> list[InputShare]:
         )
     ]
     rest = max(0.0, 1.0 - sum(entry.share for entry in shares))
-    return [entry for entry in [*shares, InputShare("not kept", rest)] if entry.share > 5e-4]
+    return [entry for entry in [*shares, InputShare("rest", rest)] if entry.share > 5e-4]
 
 
 def percentile(graph: AttributionGraph, node: int) -> float | None:

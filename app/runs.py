@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
@@ -29,6 +30,7 @@ from engine.tracing.spec import Prompt, Target, TraceSpec
 
 NEXT_COUNT = 8
 NEXT_DELAY_MS = 350
+ARROW = " → "
 Done = Callable[[], None]
 
 
@@ -182,11 +184,10 @@ class Runs(QObject):
             self.session.report_problem("prompt", "Name the token to explain before the one it is set against.")
             return
         target = Target(token_id=target_id, against_id=against_id)
-        generated = len(prompt.all_ids) > len(prompt.ids) and target_id == prompt.all_ids[len(prompt.ids)]
         self._submit_trace(
             TraceSpec(prompt.draft.prompt(), target, max_nodes=self.max_nodes),
             self._title(prompt.draft.text, target_id, against_id),
-            len(prompt.ids) if generated and against_id is None else None,
+            self._explained(target_id),
         )
 
     def _single_token(self, text: str, candidates: list[str]) -> int | None:
@@ -202,8 +203,12 @@ class Runs(QObject):
             self.session.report_problem("prompt", "Load the model first.", "trace.load_model")
             return
         spec = TraceSpec(prompt.draft.prompt(), Target(token_id=token_id), max_nodes=self.max_nodes)
-        follows = prompt.all_ids[len(prompt.ids) : len(prompt.ids) + 1] == (token_id,)
-        self._submit_trace(spec, self._title(prompt.draft.text, token_id, None), len(prompt.ids) if follows else None)
+        self._submit_trace(spec, self._title(prompt.draft.text, token_id, None), self._explained(token_id))
+
+    def _explained(self, target: int | None) -> int | None:
+        """The place after the prompt, unless another token than the one explained was generated there."""
+        ids, place = self.session.prompt.all_ids, len(self.session.prompt.ids)
+        return place if target is None or ids[place : place + 1] in ((), (target,)) else None
 
     def trace_chip(self, index: int) -> None:
         """Trace the token at `index` of prompt and continuation, given what stands before it."""
@@ -216,9 +221,7 @@ class Runs(QObject):
             return
         ids = prompt.all_ids
         before = "".join(chip.text for chip in prompt.chips[:index] if not chip.special)
-        spec = TraceSpec(
-            Prompt(before, token_ids=ids[:index]), Target(token_id=ids[index]), max_nodes=self.max_nodes
-        )
+        spec = TraceSpec(Prompt(before, token_ids=ids[:index]), Target(token_id=ids[index]), max_nodes=self.max_nodes)
         self._submit_trace(spec, self._title(before, ids[index], None), index)
 
     def _submit_trace(self, spec: TraceSpec, title: str, chip: int | None) -> None:
@@ -230,8 +233,9 @@ class Runs(QObject):
             self._tell("prompt", outcome)
             return
         self.session.prompt.set_traced(chip)
-        if not self.session.prompt.next and chip is None:
-            self._look_again()
+        self._look_again()
+        if ARROW not in title:
+            title += said_first(outcome.value.report)
         try:
             self.session.add_trace(outcome.value, title, features)
         except LoupeError as error:
@@ -246,7 +250,7 @@ class Runs(QObject):
         name = visible_text(self.model.tokenizer.token_text(target)).strip("␣") or "␣"
         if against is not None:
             name += " − " + (visible_text(self.model.tokenizer.token_text(against)).strip("␣") or "␣")
-        return f"{short} → {name}"
+        return f"{short}{ARROW}{name}"
 
     # ---- what a feature writes ---------------------------------------------------------------------------------
 
@@ -304,3 +308,13 @@ class Runs(QObject):
     def _tell(self, place: str, outcome: Outcome) -> None:
         if isinstance(outcome, Failure):
             self.session.report_problem(place, outcome.sentence, "help.show_log" if outcome.ours else "")
+
+
+def said_first(report: dict[str, Any]) -> str:
+    """The end of a trace's title when the likeliest tokens are explained together: " → Austin, El…"."""
+    target = report.get("target")
+    tokens = target.get("tokens") if isinstance(target, dict) else None
+    if not isinstance(tokens, list) or not tokens:
+        return ""
+    names = [visible_text(str(token)).strip("␣") or "␣" for token in tokens[:2]]
+    return ARROW + ", ".join(names) + ("…" if len(tokens) > 2 else "")

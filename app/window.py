@@ -112,6 +112,7 @@ class MainWindow(QMainWindow):
         dock = QDockWidget(title, self)
         dock.setObjectName(f"dock-{name}")
         dock.setWidget(panel)
+        panel.setMinimumWidth(200)
         return dock
 
     def _fill_menus(self) -> None:
@@ -151,9 +152,9 @@ class MainWindow(QMainWindow):
             dock.show()
         left, right = ("investigation", "circuit"), ("inspector", "connections")
         self.resizeDocks([self._docks[name] for name in left], [380, 260], Qt.Orientation.Vertical)
-        self.resizeDocks([self._docks[name] for name in right], [300, 380], Qt.Orientation.Vertical)
+        self.resizeDocks([self._docks[name] for name in right], [270, 410], Qt.Orientation.Vertical)
         self.resizeDocks(
-            [self._docks["investigation"], self._docks["inspector"]], [250, 320], Qt.Orientation.Horizontal
+            [self._docks["investigation"], self._docks["inspector"]], [250, 330], Qt.Orientation.Horizontal
         )
 
     def show_dock(self, name: str) -> None:
@@ -183,9 +184,10 @@ class MainWindow(QMainWindow):
         session.prompt.problem.connect(self._prompt_problem)
         self.runs.modelChanged.connect(self._model_changed)
         self.host.idle.connect(self._idle)
+        self.area.grouped.connect(self._group)
         self.start.sampleChosen.connect(self._run_sample)
         self.start.projectChosen.connect(self.files.open_path)
-        theme_watcher().changed.connect(self.registry.restyle)
+        theme_watcher().changed.connect(self._restyle)
         self._heartbeat = QTimer(self)
         self._heartbeat.setInterval(HEARTBEAT_MS)
         self._heartbeat.timeout.connect(self._beat)
@@ -222,6 +224,11 @@ class MainWindow(QMainWindow):
         self._show_problem(Problem("graph", sentence, "help.show_log"))
 
     @Slot()
+    def _restyle(self) -> None:
+        self.registry.restyle()
+        self.prompt_bar.restyle()
+
+    @Slot()
     def _show_title(self) -> None:
         project = self.session.project
         if project is None:
@@ -249,6 +256,10 @@ class MainWindow(QMainWindow):
     @Slot()
     def _beat(self) -> None:
         self.session.heartbeat()
+
+    @Slot(object)
+    def _group(self, nodes: list[int]) -> None:
+        self.hands.group(nodes)
 
     # ---- projects ----------------------------------------------------------------------------------------------
 

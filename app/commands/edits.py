@@ -20,8 +20,9 @@ class Edits:
         if session.project is None or session.trace_id is None:
             return False
         if session.project.read_only:
-            session.report_problem(place, "This project is open for reading only; save it as a new file to edit it.",
-                                   "file.save_as")
+            session.report_problem(
+                place, "This project is open for reading only; save it as a new file to edit it.", "file.save_as"
+            )
             return False
         try:
             edit(session.project, session.trace_id)
@@ -59,12 +60,13 @@ class Edits:
     # ---- groups ------------------------------------------------------------------------------------------------
 
     def group(self, nodes: Iterable[int], name: str = "") -> bool:
-        """Group nodes (two or more). Nodes of other groups move; a group wholly inside the selection grows instead."""
+        """Group nodes, two or more; those of other groups move here."""
         chosen = list(dict.fromkeys(nodes))
         if len(chosen) < 2:
             self.session.report_problem("graph", "A group needs two nodes or more; pin or choose another one.")
             return False
-        title = name or self.session.node_name(chosen[0])
+        labels = self.session.annotations.labels
+        title = name or next((labels[node] for node in chosen if node in labels), f"Group of {len(chosen)}")
         return self._write("graph", lambda project, trace: project.add_group(trace, title, chosen))
 
     def ungroup(self, group: int) -> bool:

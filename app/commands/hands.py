@@ -39,7 +39,15 @@ class Hands:
 
     def group_pins(self) -> None:
         """Group the pinned nodes that are in no group."""
-        self.edits.group(self.window.conditions.loose_pins())
+        self.group(self.window.conditions.loose_pins())
+
+    def group(self, nodes: list[int]) -> None:
+        """Group nodes and begin to name the group, unless a label names it."""
+        if self.edits.group(nodes):
+            newest = self.session.annotations.groups[-1]
+            if newest.name.startswith("Group of"):
+                self.window.show_dock("circuit")
+                self.window.circuit.edit_group_name(newest.id)
 
     def group_by_clicking(self) -> None:
         """Begin to gather nodes with clicks; the second time, group them."""

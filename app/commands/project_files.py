@@ -124,7 +124,8 @@ class ProjectFiles:
         from app.theme import current_theme
 
         session = self.session
-        assert session.graph is not None and session.view is not None
+        assert session.graph is not None
+        assert session.view is not None
         try:
             if path.suffix.lower() == ".png":
                 from app.canvas.picture import write_png

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 from app.commands import Edits, Registry
 from app.commands.edits import group_of
 from app.panels.plain import Hint, tip
+from app.reading import GLYPHS, kind_of, short_name
 from app.session import Session
 from engine.projects import Group
 
@@ -112,7 +113,9 @@ class CircuitPanel(QWidget):
 
     def _node_item(self, node: int) -> QTreeWidgetItem:
         assert self.session.graph is not None
-        item = QTreeWidgetItem([self.session.node_name(node)])
+        graph = self.session.graph
+        label = self.session.annotations.labels.get(node)
+        item = QTreeWidgetItem([f"{GLYPHS[kind_of(graph, node)]} {label or short_name(graph, node)}"])
         item.setData(0, NODE_ROLE, node)
         item.setToolTip(0, tip(f"{self.session.node_name(node)}\n{self.session.graph.describe(node)}"))
         return item
@@ -163,9 +166,9 @@ class CircuitPanel(QWidget):
         found = group_of(self.session.annotations, self.session.selected)
         return None if found is None else found.id
 
-    def edit_group_name(self) -> None:
-        """Begin to rename the current group in place."""
-        wanted = self.current_group()
+    def edit_group_name(self, group: int | None = None) -> None:
+        """Begin to rename a group (the current one if none is given) in place."""
+        wanted = self.current_group() if group is None else group
         for item in self._items():
             if item.data(0, GROUP_ROLE) == wanted and wanted is not None:
                 self.tree.setCurrentItem(item)

@@ -37,6 +37,7 @@ from app.theme import current_theme, theme_watcher
 
 Index = QModelIndex | QPersistentModelIndex
 NODE_ROLE = Qt.ItemDataRole.UserRole
+MIDDLE = Qt.AlignmentFlag.AlignVCenter
 SHARE_ROLE = Qt.ItemDataRole.UserRole + 1
 
 
@@ -111,12 +112,14 @@ class ConnectionsModel(QAbstractTableModel):
             return None
         if role == Qt.ItemDataRole.DisplayRole:
             return self.TITLES[section]
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return int((Qt.AlignmentFlag.AlignLeft if section == 0 else Qt.AlignmentFlag.AlignRight) | MIDDLE)
         if role == Qt.ItemDataRole.ToolTipRole:
             return tip(
                 (
                     "The node at the other end; Enter or double-click goes there",
                     "Direct effect of the source on the target's value, attention and norms held fixed",
-                    "The weight as a share of the absolute sum of everything that goes into the target",
+                    "The weight as a share of all input of the target; drawn by square root, so that small ones show",
                 )[section]
             )
         return None
@@ -190,8 +193,8 @@ class ConnectionsTable(QTableView):
         horizontal.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         horizontal.setSectionResizeMode(1, QHeaderView.ResizeMode.Fixed)
         horizontal.setSectionResizeMode(2, QHeaderView.ResizeMode.Fixed)
-        horizontal.resizeSection(1, 64)
-        horizontal.resizeSection(2, 76)
+        horizontal.resizeSection(1, 62)
+        horizontal.resizeSection(2, 54)
         horizontal.setHighlightSections(False)
         self.doubleClicked.connect(self._go)
 
@@ -223,7 +226,8 @@ class ShareBar(QWidget):
         self._shares = shares
         words = ", ".join(f"{entry.name} {percent(entry.share)}" for entry in shares)
         self.setAccessibleName(f"Input comes from: {words}" if shares else "No input was traced")
-        self.setToolTip(tip(f"Of the absolute sum of everything that goes into this node: {words}."))
+        rest = "The rest is what comes from features without a node of their own and over edges too weak to keep."
+        self.setToolTip(tip(f"Of the absolute sum of everything that goes into this node: {words}. {rest}"))
         self.update()
 
     def sizeHint(self) -> QSize:
@@ -329,6 +333,7 @@ class ConnectionsPanel(QWidget):
         words = " · ".join(f"{entry.name} {percent(entry.share)}" for entry in shares)
         self.share_words.setText(words)
         self.share_words.setVisible(bool(shares))
+        self.share_words.setToolTip(self.shares.toolTip())
         self._titles()
 
     def _titles(self) -> None:

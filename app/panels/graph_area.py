@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, Slot
+from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QContextMenuEvent
 from PySide6.QtWidgets import QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
-from app.canvas.canvas import GraphCanvas
+from app.canvas import GraphCanvas
 from app.commands import Edits, Registry
 from app.panels.banner import Banner
 from app.panels.node_table import NodeTable
@@ -21,6 +21,8 @@ CONTEXT = ("edit.pin", "edit.label", "edit.group_pins", "edit.ungroup", "go.back
 class GraphArea(QWidget):
     """Binds the canvas to the session: what is open, shown, selected and annotated."""
 
+    grouped = Signal(object)  # list[int]: nodes gathered with G held
+
     def __init__(
         self, session: Session, edits: Edits, registry: Registry, start: StartPage, parent: QWidget | None = None
     ) -> None:
@@ -28,7 +30,7 @@ class GraphArea(QWidget):
         self.session, self.edits, self.registry, self.start = session, edits, registry, start
         self.banner = Banner("graph")
         self.banner.helpRequested.connect(registry.run)
-        self.strip = ViewStrip(session)
+        self.strip = ViewStrip(session, registry)
         self.canvas = GraphCanvas()
         self.table = NodeTable(session)
         self.splitter = QSplitter(Qt.Orientation.Vertical)
@@ -83,9 +85,10 @@ class GraphArea(QWidget):
 
     @Slot(int)
     def _show_selection(self, node: int) -> None:
-        self.canvas.select(node)
-        if node >= 0:
-            self.canvas.reveal(node)
+        if node != self.canvas.selected():
+            self.canvas.select(node)
+            if node >= 0:
+                self.canvas.reveal(node)
 
     @Slot()
     def _restyle(self) -> None:
@@ -97,7 +100,7 @@ class GraphArea(QWidget):
 
     @Slot(object)
     def _group(self, nodes: list[int]) -> None:
-        self.edits.group(nodes)
+        self.grouped.emit(nodes)
 
     @Slot(int)
     def _label(self, node: int) -> None:

@@ -59,7 +59,7 @@ class InspectorPanel(QWidget):
         self.facts = QFormLayout()
         self.facts.setContentsMargins(0, 0, 0, 0)
         self.facts.setVerticalSpacing(2)
-        self.activation, self.influence, self.value = PlainLabel(), PlainLabel(), PlainLabel()
+        self.activation, self.influence, self.value = (PlainLabel(wrap=True) for _ in range(3))
         self.activation_title, self.influence_title, self.value_title = (MutedLabel(), MutedLabel(), MutedLabel())
         self.facts.addRow(self.activation_title, self.activation)
         self.facts.addRow(self.influence_title, self.influence)
@@ -147,6 +147,8 @@ class InspectorPanel(QWidget):
             if relevance
             else "The share of the explained tokens' weight that passes through this node."
         )
+        # A logit is what is explained: nothing passes through it.
+        name = "" if kind is NodeKind.LOGIT else name
         self._fact(self.influence_title, self.influence, name, number(float(graph.influence[node])), words)
         self._fact(self.value_title, self.value, *self._value(node, kind))
         self._show_label()

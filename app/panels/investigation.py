@@ -33,6 +33,7 @@ TRACE_ROLE = Qt.ItemDataRole.UserRole
 BELOW_ROLE = Qt.ItemDataRole.UserRole + 1
 OPEN_ROLE = Qt.ItemDataRole.UserRole + 2
 NOTE_PAUSE_MS = 800
+ARROW = " → "  # between what was said and what is explained, see Runs
 
 
 def local_time(created: str) -> str:
@@ -69,7 +70,7 @@ class _TraceDelegate(QStyledItemDelegate):
             font.setWeight(QFont.Weight.DemiBold)
         painter.setFont(font)
         painter.setPen(QColor(theme.text))
-        title = QFontMetrics(font).elidedText(str(index.data()), Qt.TextElideMode.ElideMiddle, box.width())
+        title = QFontMetrics(font).elidedText(str(index.data()), Qt.TextElideMode.ElideLeft, box.width())
         top = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop
         painter.drawText(box, top, title)
         painter.setFont(option.font)
@@ -101,12 +102,15 @@ class TraceList(QTreeWidget):
         """Show the project's traces; `current` is the open one."""
         self.clear()
         for row in rows:
-            item = QTreeWidgetItem([row.title])
+            prompt, arrow, explained = row.title.rpartition(ARROW)
+            item = QTreeWidgetItem([prompt if arrow else row.title])
             item.setData(0, TRACE_ROLE, row.id)
             item.setData(0, OPEN_ROLE, row.id == current)
-            below = f"{row.n_nodes:,} nodes · {row.n_edges:,} edges · {local_time(row.created)}"
+            parts = [f"→ {explained}"] if arrow else []
+            below = " · ".join([*parts, f"{row.n_nodes:,} nodes", local_time(row.created)])
+            size = f"{row.n_nodes:,} nodes and {row.n_edges:,} edges"
             item.setData(0, BELOW_ROLE, below)
-            words = f"{row.title}\nPrompt: {visible_text(row.prompt)}\nExplains: {visible_text(row.target)}\n{below}"
+            words = f"{row.title}\nPrompt: {visible_text(row.prompt)}\nExplains: {visible_text(row.target)}\n{size}"
             item.setToolTip(0, tip(words))
             item.setData(0, Qt.ItemDataRole.AccessibleTextRole, f"{row.title}, {below}")
             self.addTopLevelItem(item)

@@ -37,7 +37,7 @@ _EXPLAINED = (
     "How much of the explained tokens passes through the node (with neurons: its absolute relevance)",
     "The name a person gave it",
 )
-_NUMERIC = {2, 4, 5, 6, 7}
+_NUMERIC = {4, 5, 6, 7}
 
 
 class NodeTableModel(QAbstractTableModel):
@@ -154,6 +154,9 @@ class NodeTableModel(QAbstractTableModel):
             return None
         if role == Qt.ItemDataRole.DisplayRole:
             return COLUMNS[section]
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            side = Qt.AlignmentFlag.AlignRight if section in _NUMERIC else Qt.AlignmentFlag.AlignLeft
+            return int(side | Qt.AlignmentFlag.AlignVCenter)
         return tip(_EXPLAINED[section]) if role == Qt.ItemDataRole.ToolTipRole else None
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
@@ -186,7 +189,7 @@ class NodeTableModel(QAbstractTableModel):
             str(position) if position >= 0 else "–",
             str(int(graph.feature[node])) if feature else "",
             number(float(graph.activation[node])) if feature else "",
-            number(float(graph.influence[node])),
+            number(float(graph.influence[node])) if kind is not NodeKind.LOGIT else "",
             self._session.annotations.labels.get(node, ""),
         )
         return cells[column]
@@ -216,7 +219,7 @@ class NodeTable(QWidget):
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         header.setStretchLastSection(True)
         header.setHighlightSections(False)
-        for column, width in enumerate((60, 90, 60, 130, 70, 80, 90, 90, 160)):
+        for column, width in enumerate((56, 90, 56, 130, 70, 80, 90, 90, 160)):
             self.table.setColumnWidth(column, width)
         self.filter = QLineEdit()
         self.filter.setObjectName("node-filter")

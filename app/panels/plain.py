@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import html
 
-from PySide6.QtCore import Qt, Slot
-from PySide6.QtGui import QColor, QFont, QPalette
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QFont, QPalette
 from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
-
-from app.theme import current_theme, theme_watcher
 
 
 def tip(text: str) -> str:
@@ -31,14 +29,7 @@ class MutedLabel(PlainLabel):
 
     def __init__(self, text: str = "", parent: QWidget | None = None, *, wrap: bool = False) -> None:
         super().__init__(text, parent, wrap=wrap)
-        theme_watcher().changed.connect(self._restyle)
-        self._restyle()
-
-    @Slot()
-    def _restyle(self) -> None:
-        palette = self.palette()
-        palette.setColor(QPalette.ColorRole.WindowText, QColor(current_theme().muted))
-        self.setPalette(palette)
+        self.setForegroundRole(QPalette.ColorRole.PlaceholderText)  # The theme's muted text.
 
 
 class Hint(MutedLabel):

@@ -27,6 +27,7 @@ from app.panels.token_bars import TokenBars
 from app.panels.token_picker import TokenPicker
 from app.runs import Runs
 from app.session import Session
+from app.theme import current_theme, icon
 
 TYPING_PAUSE_MS = 250
 
@@ -135,7 +136,8 @@ class PromptBar(QWidget):
         row.addWidget(MutedLabel("rather than"))
         row.addWidget(self.against)
         self.trace_button = self._button("trace.run", beside)
-        self.trace_button.setProperty("primary", True)
+        self.trace_button.setObjectName("primary")
+        self.restyle()
         row.addWidget(self.trace_button)
         return row
 
@@ -150,8 +152,9 @@ class PromptBar(QWidget):
         self.bar_hint.setMargin(4)
         self.bar_stack.addWidget(self.bar_hint)
         self.bar_stack.addWidget(self.bars)
-        row_height = self.bars.fontMetrics().height() + 1
-        self.bar_stack.setFixedSize(QSize(250, 8 * row_height + 4))
+        # Four rows of bars beside two lines of prompt and two rows of chips.
+        row_height = self.bars.fontMetrics().height() + 5
+        self.bar_stack.setFixedSize(QSize(330, 4 * row_height + 6))
         body = QGridLayout()
         body.setHorizontalSpacing(10)
         body.setVerticalSpacing(4)
@@ -160,7 +163,8 @@ class PromptBar(QWidget):
         body.addWidget(self.bar_stack, 0, 1, 2, 1)
         body.setColumnStretch(0, 1)
         body.setRowStretch(1, 1)
-        self.chip_stack.setMaximumHeight(8 * row_height + 4 - self.editor.height() - 4)
+        body.setAlignment(self.bar_stack, Qt.AlignmentFlag.AlignTop)
+        self.chip_stack.setFixedHeight(2 * (self.fontMetrics().height() + 8))
         return body
 
     def _connect(self) -> None:
@@ -225,6 +229,18 @@ class PromptBar(QWidget):
         self.runs.choose_model(source)
         if self.session.prompt.draft.text.strip():
             self.runs.load_model()
+
+    def restyle(self) -> None:
+        """Fill the one button that matters with the accent."""
+        theme = current_theme()
+        self.trace_button.setStyleSheet(
+            f"QToolButton {{ background: {theme.accent}; color: {theme.accent_text}; padding: 4px 12px; }}"
+            f"QToolButton:hover {{ background: {theme.link}; }}"
+            f"QToolButton:focus {{ border-color: {theme.text}; }}"
+            f"QToolButton:disabled {{ background: {theme.hover}; color: {theme.disabled}; }}"
+        )
+        # The icon of the action is drawn in the text colour, which would vanish on the accent.
+        self.registry.action("trace.run").setIcon(icon("trace", theme.accent_text))
 
     # ---- from the session --------------------------------------------------------------------------------------
 

@@ -15,7 +15,6 @@ from app.panels.plain import Heading, MutedLabel, PlainLabel, tip
 from app.samples import Sample, Samples
 from app.theme import icon, theme_watcher
 from app.unsaved import is_unsaved
-from engine.graphs.visible_text import visible_text
 
 PATH_ROLE = Qt.ItemDataRole.UserRole
 
@@ -28,7 +27,7 @@ class SampleButton(QPushButton):
     def __init__(self, sample: Sample, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.sample = sample
-        self.setText(f"{sample.text} → {visible_text(sample.says)}".replace("&", "&&"))
+        self.setText(f"{sample.text} → {sample.says.strip()}".replace("&", "&&"))
         self.setAccessibleName(f"Trace the prompt: {sample.text}")
         self.setToolTip(tip("Fills in the prompt, loads the model if needed, and traces why it says this token"))
         self.setStyleSheet("QPushButton { text-align: left; padding: 7px 10px; }")

@@ -40,12 +40,14 @@ class JobStrip(QWidget):
         self.left = MutedLabel()
         self.cancel = QToolButton()
         self.cancel.setDefaultAction(registry.action("trace.cancel"))
+        self.cancel.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.cancel.setAccessibleName("Cancel the running job")
         row = QHBoxLayout(self)
         row.setContentsMargins(8, 0, 8, 0)
         row.setSpacing(8)
-        for widget in (self.stage, self.bar, self.left, self.cancel):
+        for widget in (self.bar, self.stage, self.left, self.cancel):
             row.addWidget(widget)
+        row.addStretch(1)
         self._appear = QTimer(self)
         self._appear.setSingleShot(True)
         self._appear.setInterval(APPEAR_MS)
@@ -88,6 +90,9 @@ class StatusBar(QStatusBar):
         self.memory = MutedLabel()
         self.job = JobStrip(runs, registry)
         self.scores = [PlainLabel() for _ in range(4)]
+        for label in self.scores:
+            label.setContentsMargins(10, 0, 0, 0)
+        self.setContentsMargins(8, 0, 8, 0)
         self.addWidget(self.model)
         self.addWidget(self.memory)
         self.addWidget(self.job)
@@ -157,7 +162,7 @@ def score_entries(report: dict[str, Any]) -> list[tuple[str, str, bool]]:
             "Replacement and completeness do not apply to neurons: neurons are the model itself, so there is no "
             "error node to count against."
         )
-        entries.append(("replacement, completeness: do not apply to neurons", words, False))
+        entries.append(("replacement, completeness do not apply to neurons", words, False))
     error = report.get("conservation_error")
     if isinstance(error, int | float):
         bound = float(report.get("conservation_bound", DEFAULT_BOUND))

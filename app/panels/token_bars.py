@@ -14,6 +14,7 @@ from engine.graphs.visible_text import visible_text
 Index = QModelIndex | QPersistentModelIndex
 SHARE_ROLE = Qt.ItemDataRole.UserRole
 TOKEN_ROLE = Qt.ItemDataRole.UserRole + 1
+COLUMNS = 2
 
 
 def percent(share: float) -> str:
@@ -59,12 +60,14 @@ class TokenBarsModel(QAbstractListModel):
 
 class _BarDelegate(QStyledItemDelegate):
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
-        return QSize(120, QFontMetrics(option.font).height() + 1)
+        view = option.widget
+        width = view.viewport().width() // COLUMNS if isinstance(view, QListView) else 120
+        return QSize(max(width - 1, 60), QFontMetrics(option.font).height() + 5)
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         theme = current_theme()
         share = float(index.data(SHARE_ROLE))
-        row = QRectF(option.rect)
+        row = QRectF(option.rect).adjusted(0, 0, -8, 0)
         painter.save()
         lit = bool(option.state & (QStyle.StateFlag.State_MouseOver | QStyle.StateFlag.State_HasFocus))
         if lit:
@@ -98,6 +101,11 @@ class TokenBars(QListView):
         self.setEditTriggers(QListView.EditTrigger.NoEditTriggers)
         self.setSelectionMode(QListView.SelectionMode.NoSelection)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setFlow(QListView.Flow.TopToBottom)
+        self.setWrapping(True)
+        self.setResizeMode(QListView.ResizeMode.Adjust)
+        self.setUniformItemSizes(True)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setMouseTracking(True)
         self.setFrameShape(QListView.Shape.NoFrame)
         self.setStyleSheet("QListView { border: none; background: transparent; }")

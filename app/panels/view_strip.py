@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, QTimer, Slot
-from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QSlider, QWidget
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QSlider, QToolButton, QWidget
 
+from app.commands import Registry
 from app.panels.plain import MutedLabel, PlainLabel, tip
 from app.session import Session
 
 REST_MS = 500
 STEPS = 1000
+STRIP_COMMANDS = ("go.back", "go.forward", "view.fit")
 
 
 class ThresholdSlider(QSlider):
@@ -20,7 +22,8 @@ class ThresholdSlider(QSlider):
         self.setRange(10, STEPS)
         self.setSingleStep(5)
         self.setPageStep(50)
-        self.setFixedWidth(130)
+        self.setMinimumWidth(64)
+        self.setMaximumWidth(140)
         self.setAccessibleName(name)
         self.setToolTip(tip(explained))
 
@@ -39,7 +42,7 @@ class ThresholdSlider(QSlider):
 class ViewStrip(QWidget):
     """Sliders with a live read-out; where they come to rest is kept with the trace."""
 
-    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+    def __init__(self, session: Session, registry: Registry, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.session = session
         self.influence = ThresholdSlider(
@@ -60,17 +63,23 @@ class ViewStrip(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(8, 4, 8, 4)
         row.setSpacing(6)
+        for command in STRIP_COMMANDS:
+            button = QToolButton()
+            button.setDefaultAction(registry.action(command))
+            button.setAccessibleName(registry.action(command).command.words)
+            row.addWidget(button)
+        row.addSpacing(8)
         row.addWidget(MutedLabel("Influence"))
-        row.addWidget(self.influence)
+        row.addWidget(self.influence, 1)
         row.addWidget(self.influence_value)
         row.addSpacing(8)
         row.addWidget(MutedLabel("Edges"))
-        row.addWidget(self.edges)
+        row.addWidget(self.edges, 1)
         row.addWidget(self.edges_value)
         row.addSpacing(8)
         row.addWidget(self.hide_errors)
         row.addWidget(self.hide_bos)
-        row.addStretch(1)
+        row.addStretch(2)
         row.addWidget(self.readout)
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
