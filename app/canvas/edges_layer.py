@@ -15,8 +15,10 @@ from app.theme import Theme
 LEVELS = 6  # of strength, for each sign
 SMOOTH_EDGES = 900  # with more, lines are drawn without antialiasing
 # For the edges of nodes in focus, and for the strongest of the whole graph, which must not drown its nodes.
-_OPACITY = (np.linspace(0.10, 0.42, LEVELS), np.linspace(0.16, 0.92, LEVELS))
-_WIDTH = ((1.0, 1.0, 1.0, 1.0, 1.0, 1.2), (1.0, 1.0, 1.0, 1.2, 1.6, 2.2))
+_OPACITY = (np.linspace(0.12, 0.55, LEVELS), np.linspace(0.16, 0.92, LEVELS))
+# Lines wider than a pixel are painted ten times slower: only few, and only of nodes in focus.
+_WIDTH = (1.0, 1.0, 1.0, 1.0, 1.6, 2.2)
+MOST_WIDE = 24
 
 
 class EdgesLayer(Layer):
@@ -46,7 +48,6 @@ class EdgesLayer(Layer):
             self.stage.inner.adjusted(0, -self.stage.camera.margins.top, self.stage.camera.margins.right, 0)
         )
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, len(edges) <= SMOOTH_EDGES)
-        thin = len(edges) > SMOOTH_EDGES
         # Weak ones first; both signs of one level after each other.
         for level in range(LEVELS):
             for sign in (0, 1):
@@ -56,7 +57,7 @@ class EdgesLayer(Layer):
                     lines = self._lines[index]
                     lines.resize(len(chosen))
                     lines.ndarray()[:] = chosen
-                    painter.setPen(self._pen(index, thin))
+                    painter.setPen(self._pen(index, len(chosen)))
                     painter.drawLines(*lines.drawargs())
 
     def _buckets(self, share: NDArray[np.float32]) -> NDArray[np.intp]:
@@ -64,15 +65,13 @@ class EdgesLayer(Layer):
         level = np.minimum((strength * LEVELS).astype(np.intp), LEVELS - 1)
         return np.asarray(level + LEVELS * (share > 0), dtype=np.intp)
 
-    def _pen(self, index: int, thin: bool) -> QPen:
+    def _pen(self, index: int, count: int) -> QPen:
         if self._theme is not self.stage.theme:
             self._theme = self.stage.theme
             self._pens = [[_make_pen(self._theme, i, look) for i in range(2 * LEVELS)] for look in (0, 1)]
-        pen = self._pens[self.stage.in_focus][index]
-        if not thin:
-            return pen
-        pen = QPen(pen)
-        pen.setWidthF(1.0)
+        pen = QPen(self._pens[self.stage.in_focus][index])
+        if self.stage.in_focus and count <= MOST_WIDE:
+            pen.setWidthF(_WIDTH[index % LEVELS])
         return pen
 
 
@@ -80,7 +79,7 @@ def _make_pen(theme: Theme, index: int, look: int) -> QPen:
     sign, level = divmod(index, LEVELS)
     colour = QColor(theme.positive if sign else theme.negative)
     colour.setAlphaF(float(_OPACITY[look][level]))
-    pen = QPen(colour, _WIDTH[look][level])
+    pen = QPen(colour, 1.0)
     pen.setCosmetic(True)
     pen.setCapStyle(Qt.PenCapStyle.FlatCap)
     return pen

@@ -71,6 +71,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         self.ranking = EdgeRanking(self.graph)
+        self.ranking.prepare()
         self._group_of: dict[int, Group] = {}
         self.show_all()
 

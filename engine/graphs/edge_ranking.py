@@ -25,6 +25,11 @@ class EdgeRanking:
         importance[graph.of_kind(NodeKind.LOGIT)] = np.maximum(graph.logit_probability, 1e-6)
         self.strength: NDArray[np.float32] = (np.abs(graph.share) * importance[graph.target]).astype(np.float32)
 
+    def prepare(self) -> None:
+        """Sort outgoing edges now, so that the first hover does not wait for it."""
+        if self.graph.n_nodes:
+            self.graph.outputs(0)
+
     def strongest(self, shown: NDArray[np.bool_], count: int = STRONGEST) -> Index:
         """(<= count,) edges among `shown` (E,): the strongest input of every node, then every second, and so on.
 

@@ -44,6 +44,9 @@ PINNED_EDGES = 300
 LONGEST_LABEL = 40  # characters
 
 
+Box = tuple[float, float, float, float]
+
+
 class View(Protocol):
     """Which nodes and edges are drawn."""
 
@@ -281,25 +284,41 @@ class _Drawing:
     def _labels(self) -> list[str]:
         """Names of pinned and labelled nodes, each on a card so that lines do not cross the letters."""
         c = self.colours
-        parts = ['<g id="labels">']
+        parts, boxes = ['<g id="labels">'], list[Box]()
         for node in dict.fromkeys([*self.pins, *self.labels]):
             if not (0 <= node < self.graph.n_nodes and self.view.nodes[node]):
                 continue
             text = self.labels.get(node) or f"{int(self.graph.layer[node])} · {int(self.graph.feature[node])}"
             if NodeKind(int(self.graph.kind[node])) is not NodeKind.FEATURE and node not in self.labels:
                 text = describe(self.graph, node)
-            width = _width(text, TEXT) + 8
-            away = float(self.sizes[node]) / 2 + 4
-            left = float(self.x[node]) + away
-            if left + width > self.width - 4:
-                left = float(self.x[node]) - away - width
-            y = float(self.y[node])
+            left, top, width, height = box = self._label_box(node, _width(text, TEXT) + 8, boxes)
+            boxes.append(box)
             parts.append(
-                f'<rect x="{left:.1f}" y="{y - 9:.1f}" width="{width:.1f}" height="18" rx="3" '
+                f'<rect x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:g}" rx="3" '
                 f'fill="{c.background}" fill-opacity="0.85"/>'
             )
-            parts.append(_text(left + 4, y + 4, text, c.text, weight=600, kind="label"))
+            parts.append(_text(left + 4, top + 13, text, c.text, weight=600, kind="label"))
         return [*parts, "</g>"]
+
+    def _label_box(self, node: int, width: float, boxes: list[Box]) -> Box:
+        """Left, top, width, height beside a node: where it covers the fewest nodes and other labels."""
+        x, y, height = float(self.x[node]), float(self.y[node]), 18.0
+        away = float(self.sizes[node]) / 2 + 4
+        choices = [
+            (x + away, y - height / 2),
+            (x - away - width, y - height / 2),
+            (x - width / 2, y - away - height),
+            (x - width / 2, y + away),
+        ]
+        best, least = (*choices[0], width, height), math.inf
+        for left, top in choices:
+            right, bottom = left + width, top + height
+            inside = (self.x > left - 3) & (self.x < right + 3) & (self.y > top - 3) & (self.y < bottom + 3)
+            hits = sum(a < right and a + w > left and b < bottom and b + h > top for a, b, w, h in boxes)
+            cost = int(np.count_nonzero(inside)) + 5 * hits + 50 * (left < LEFT - 40 or right > self.width - 4)
+            if cost < least:
+                best, least = (left, top, width, height), cost
+        return best
 
     def _legend(self) -> list[str]:
         c, y = self.colours, self.height - 46
