@@ -95,8 +95,9 @@ def read_config(path: Path) -> TranscoderConfig:
             f"This dictionary is of the kind {str(raw['model_kind'])[:60]!r}; per-layer transcoders ('transcoder_set') "
             "can be opened."
         )
-    top_k = raw.get("k") if str(raw.get("activation", "")).lower() == "topk" else None
-    if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
+    is_top_k = str(raw.get("activation", "")).lower() == "topk"
+    top_k = raw.get("k") if is_top_k else None
+    if is_top_k and (not isinstance(top_k, int) or top_k < 1):
         raise RequestError("The dictionary's config names TopK without a whole number k above 0; correct config.yaml.")
     return TranscoderConfig(
         model_name=str(raw.get("model_name", ""))[:200],

@@ -149,6 +149,7 @@ def sweep_prompt(
         progress=part(progress, 0.15, 0.97),
         cancel=cancel,
     )
+    checkpoint(cancel)
     lap("sweep")
     return Swept(frozen, layers, columns, plan, targets, ranked, table), prediction
 

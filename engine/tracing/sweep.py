@@ -53,11 +53,15 @@ class Rows:
         wide = torch.zeros(n, dtype=torch.float64, device=like.device)
         return Rows(torch.zeros(n, columns.count, dtype=like.dtype, device=like.device), wide, wide.clone())
 
-    def add(self, edges: Tensor, columns: Tensor | None = None, pick: Tensor | None = None) -> None:
-        """Count edges (n, S); those numbered `pick` go to `columns` (all of them where `pick` is None)."""
+    def add(self, edges: Tensor, columns: Tensor, pick: Tensor | None = None, *, partial: bool = False) -> None:
+        """Count edges (n, S); those numbered `pick` go to `columns` (all of them where `pick` is None).
+
+        `partial`: the sources write at further places too, so that only their finished sum has a size.
+        """
         self.signed += edges.sum(-1, dtype=torch.float64)
-        self.absolute += edges.abs().sum(-1, dtype=torch.float64)
-        if columns is not None and len(columns):
+        if not partial:
+            self.absolute += edges.abs().sum(-1, dtype=torch.float64)
+        if len(columns):
             self.kept.index_add_(1, columns, edges if pick is None else edges[:, pick])
 
 
@@ -88,6 +92,9 @@ def sweep(
         checkpoint(cancel)
         gradient = _through_mlp(model, columns, gradient, rows, below)
         gradient = _through_attention(model, columns, gradient, rows, below)
+    layer_bias = torch.cat(columns.bias)
+    # A bias node sums what attention and the MLP of its layer write.
+    rows.absolute += rows.kept[:, layer_bias[layer_bias >= 0]].abs().sum(-1, dtype=torch.float64)
     n_positions = gradient.shape[0]
     rows.add(contract(gradient, model.embedding), columns.embedding[:n_positions])
     if model.position_embedding is not None:
@@ -101,7 +108,7 @@ def _through_mlp(model: FrozenModel, columns: Columns, gradient: Tensor, rows: R
     if features.error is not None:
         _add_at_positions(rows, contract(gradient, features.error), columns.error[layer])
     if features.bias is not None:
-        _add_at_positions(rows, contract(gradient, features.bias), columns.bias[layer])
+        _add_at_positions(rows, contract(gradient, features.bias), columns.bias[layer], partial=True)
     skip = features.pull_skip(gradient)
     return gradient if skip is None else gradient + skip
 
@@ -109,11 +116,11 @@ def _through_mlp(model: FrozenModel, columns: Columns, gradient: Tensor, rows: R
 def _through_attention(model: FrozenModel, columns: Columns, gradient: Tensor, rows: Rows, layer: int) -> Tensor:
     bias = model.attention_bias[layer]
     if bias is not None:
-        _add_at_positions(rows, contract(gradient, bias), columns.bias[layer])
+        _add_at_positions(rows, contract(gradient, bias), columns.bias[layer], partial=True)
     return gradient + model.attention[layer].pull(gradient)
 
 
-def _add_at_positions(rows: Rows, edges: Tensor, column_of_position: Tensor) -> None:
+def _add_at_positions(rows: Rows, edges: Tensor, column_of_position: Tensor, *, partial: bool = False) -> None:
     """Add (n, T') to the columns of those positions that have one (-1: none, which only happens to zero vectors)."""
     has = column_of_position[: edges.shape[1]] >= 0
-    rows.add(edges, column_of_position[: edges.shape[1]][has], has.nonzero()[:, 0])
+    rows.add(edges, column_of_position[: edges.shape[1]][has], has.nonzero()[:, 0], partial=partial)

@@ -1,0 +1,41 @@
+"""Logit effects equal a brute-force reading of the decoder vector through the model's own modules."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from engine.dictionaries.transcoders import TranscoderFeatures
+from engine.errors import RequestError
+from engine.evidence import logit_effects
+from tests.engine.tracing.tiny_models import FAMILIES, features_of, tiny_model
+
+
+@pytest.mark.parametrize("kind", ["neurons", "relu"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_effects_equal_brute_force(family: str, kind: str) -> None:
+    model, features = tiny_model(family), features_of(family, kind)
+    block = model.hf.model.layers[1]
+    if isinstance(features, TranscoderFeatures):
+        transcoder = features.transcoders[1]
+        assert transcoder is not None
+        vector = transcoder.w_dec[7]
+    else:
+        vector = block.mlp.down_proj.weight[:, 7]
+        if family.startswith("gemma"):
+            vector = vector * (1 + block.post_feedforward_layernorm.weight)
+    gain = model.hf.model.norm.weight + (1 if family.startswith("gemma") else 0)
+    effects = model.hf.lm_head.weight @ (-2.0 * vector * gain)
+    effects = effects - effects.mean()
+    found = logit_effects(model, features, 1, 7, k=5, activation=-2.0)  # type: ignore[arg-type]
+    order = effects.argsort(descending=True)
+    assert [text for text, _ in found.top] == [f"<{int(token)}>" for token in order[:5]]
+    assert [text for text, _ in found.bottom] == [f"<{int(token)}>" for token in order.flip(0)[:5]]
+    assert torch.allclose(torch.tensor([v for _, v in found.top], dtype=torch.float64), effects[order[:5]])
+
+
+@pytest.mark.parametrize(("layer", "feature"), [(9, 0), (0, 10**6), (-1, 0)])
+def test_what_is_not_there_is_refused(layer: int, feature: int) -> None:
+    model = tiny_model("llama")
+    with pytest.raises(RequestError):
+        logit_effects(model, features_of("llama", "neurons"), layer, feature)  # type: ignore[arg-type]
