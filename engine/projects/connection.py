@@ -33,6 +33,8 @@ def connect(path: Path, mode: str) -> sqlite_utils.Database:
     connection = sqlite3.connect(
         _uri(path, mode), uri=True, isolation_level=None, check_same_thread=False, timeout=_WAIT_SECONDS
     )
+    # One flipped bit in a label must not keep the other labels from being read.
+    connection.text_factory = lambda text: text.decode("utf-8", "replace")
     try:
         configure = getattr(connection, "setconfig", None)  # Python 3.12 and later
         if configure is not None:

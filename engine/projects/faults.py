@@ -20,8 +20,11 @@ def plainly(name: str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise explain(name, error) from error
-    # A number that no column holds comes from a file, never from a caller: those are checked first.
-    except (DamageError, OverflowError) as error:
+    except MemoryError as error:
+        raise _too_large(name) from error
+    # A number that no column holds comes from a file (what callers give is checked first); names that are not UTF-8
+    # come out of Python's sqlite3 when it words an error about a damaged schema.
+    except (DamageError, OverflowError, UnicodeDecodeError) as error:
         raise damaged(name) from error
 
 
@@ -46,7 +49,7 @@ def explain(name: str, error: sqlite3.Error) -> LoupeError:
             f"The drive could not read or write {name}, which is as it was; check the drive, or save a copy elsewhere."
         )
     if primary in (sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_TOOBIG):
-        return MachineError(f"There is too little memory for a part of {name}; close other programs and try again.")
+        return _too_large(name)
     return damaged(name)
 
 
@@ -65,3 +68,7 @@ def moved(name: str) -> RequestError:
     return RequestError(
         f"{name} was deleted, moved or replaced by another program; save this project under a new name."
     )
+
+
+def _too_large(name: str) -> MachineError:
+    return MachineError(f"There is too little memory for a part of {name}; close other programs and try again.")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from engine.errors import RequestError
+from engine.graphs.graph import NodeKind
 from engine.projects import EditDone, Group, Project
 from tests.engine.projects.conftest import everything, small_graph
 
@@ -97,10 +98,10 @@ def test_pins_keep_the_order_they_were_made_in(project: Project) -> None:
 
 def test_a_label_is_titled_by_its_node(project: Project) -> None:
     graph = small_graph(1)
-    feature = int(graph.of_kind(0)[0])
+    feature = int(graph.of_kind(NodeKind.FEATURE)[0])
     done = project.set_label(1, feature, "x")
     assert done == EditDone(f"Label layer {graph.layer[feature]} · {graph.feature[feature]}", 1)
-    error = int(graph.of_kind(1)[0])
+    error = int(graph.of_kind(NodeKind.ERROR)[0])
     assert project.set_label(1, error, "x") == EditDone(f"Label error of layer {graph.layer[error]}", 1)
 
 

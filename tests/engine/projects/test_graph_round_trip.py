@@ -66,7 +66,7 @@ def test_any_graph_is_kept_whole(shared: Project, graph: AttributionGraph, repor
 
 def test_an_empty_graph_is_kept(project: Project) -> None:
     full = small_graph()
-    none = {"tokens": (), "token_ids": (), "logit_text": ()}
+    none: dict[str, Any] = {"tokens": (), "token_ids": (), "logit_text": ()}
     for name, column in vars(full).items():
         if isinstance(column, np.ndarray):
             none[name] = column[:0]
