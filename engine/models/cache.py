@@ -113,9 +113,9 @@ def _remove_leftovers(folder: Path) -> None:
 def read_json(path: Path, largest: int = 1 << 26) -> Any:
     """The value of a JSON file; ValueError where it is none or has more than `largest` bytes, OSError as it comes."""
     with path.open("rb") as file:
-        data = file.read(largest + 1)
-    if len(data) > largest:
-        raise ValueError(f"{path.name} is too large")
+        if os.fstat(file.fileno()).st_size > largest:
+            raise ValueError(f"{path.name} is too large")
+        data = file.read()
     try:
         return json.loads(data)
     except RecursionError as error:

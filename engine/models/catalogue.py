@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -49,7 +49,8 @@ def find_models(extra: Sequence[Path] = ()) -> list[ModelEntry]:
     What cannot be read is left out: opening it says why.
     """
     entries: dict[str, ModelEntry] = {}
-    for entry in (*_starters(), *_prepared(), *_opened(extra), *_downloaded()):
+    opened = {str(path.resolve()) for path in extra}
+    for entry in (*_starters(), *_prepared(opened), *_opened(extra), *_downloaded()):
         entries.setdefault(entry.id, entry)
     return list(entries.values())
 
@@ -79,19 +80,26 @@ def _starter_entry(starter: Starter, whole: bool) -> ModelEntry:
     )
 
 
-def _prepared() -> Iterable[ModelEntry]:
+def _prepared_folders() -> dict[str, Path]:
+    """Folders of the cache that were made from a user's GGUF file, by the path of that file."""
     starters = {starter.id for starter in STARTERS}
     try:
         folders = sorted(path for path in models_folder().iterdir() if not path.name.startswith("."))
     except OSError:
-        return
-    for folder in folders:
-        if folder.name in starters:
+        return {}
+    manifests = {folder: prepared.read_manifest(folder) for folder in folders if folder.name not in starters}
+    return {str(manifest["source"]): folder for folder, manifest in manifests.items() if manifest is not None}
+
+
+def _prepared(opened: set[str]) -> Iterable[ModelEntry]:
+    """What was made from GGUF files, those left out that are listed as files (`opened`)."""
+    for source, folder in _prepared_folders().items():
+        if source in opened:
             continue
+        entry = _folder_entry(folder.name, folder, "gguf")
         manifest = prepared.read_manifest(folder)
-        entry = _folder_entry(folder.name, folder, "gguf") if manifest is not None else None
         if entry is not None and manifest is not None:
-            yield _with(entry, title=str(manifest.get("title", folder.name)), licence=str(manifest.get("licence", "")))
+            yield replace(entry, title=str(manifest.get("title", "")), licence=str(manifest.get("licence", "")))
 
 
 def _opened(extra: Sequence[Path]) -> Iterable[ModelEntry]:
@@ -105,7 +113,7 @@ def _downloaded() -> Iterable[ModelEntry]:
     for name, folder in cached_models():
         entry = _folder_entry(name, folder, "hub-cache")
         if entry is not None:
-            yield _with(entry, title=name)
+            yield replace(entry, title=name)
 
 
 def _folder_entry(name: str, path: Path, kind: Kind) -> ModelEntry | None:
@@ -145,16 +153,10 @@ def _gguf_entry(path: Path) -> ModelEntry | None:
         family=_FAMILY_NAMES.get(model_type, model_type),
         kind="gguf",
         path=path,
-        prepared=False,
+        prepared=str(path.resolve()) in _prepared_folders(),
         size_bytes=path.stat().st_size,
         memory_bytes=memory,
         licence=licence[:60] if isinstance(licence, str) else "see the model's page",
         fits=memory <= total_bytes(),
         chat=template is not None,
     )
-
-
-def _with(entry: ModelEntry, **changes: str) -> ModelEntry:
-    from dataclasses import replace
-
-    return replace(entry, **changes)  # type: ignore[arg-type]

@@ -64,7 +64,7 @@ def generate(
     from transformers import DynamicCache
 
     cache, step, found = DynamicCache(config=hf.config), list(ids), list[GeneratedToken]()
-    count = min(max_new_tokens, context - len(ids))
+    count = min(max_new_tokens, context - len(ids) + 1)  # the last token is never read
     with cancellable(hf, cancel):
         for done in range(count):
             checkpoint(cancel)

@@ -22,6 +22,8 @@ from engine.models.tokens import ModelTokenizer
 
 # Fields of config.json that make transformers fetch or run something else.
 _DROPPED = ("auto_map", "fusion_config", "transformers_weights", "quantization_config", "_name_or_path")
+# Tensors that older checkpoints carry and no model reads: computed buffers, a copy of the tied embedding.
+_HARMLESS = ("rotary_emb.inv_freq", ".masked_bias", ".attn.bias", "lm_head.weight")
 _LARGEST_TOKENIZER = 256 << 20  # bytes
 
 
@@ -57,11 +59,19 @@ def load_hf(folder: ModelFolder, dtype: torch.dtype, device: torch.device) -> An
             trust_remote_code=False,
             output_loading_info=True,
         )
-        missing = sorted(report["missing_keys"])
-        if missing or report["mismatched_keys"] or report["error_msgs"]:
-            what = f"{len(missing)} tensors are missing, {missing[0]} first" if missing else "shapes differ"
-            raise RequestError(f"The weights in {folder.path} do not fit its config.json ({what}); fetch it again.")
+        _check_report(folder, report)
         return hf.eval().requires_grad_(False).to(device)
+
+
+def _check_report(folder: ModelFolder, report: dict[str, Any]) -> None:
+    """Refuse what transformers would only warn of: tensors made up at random, or left out."""
+    missing = sorted(report["missing_keys"])
+    unused = sorted(name for name in report["unexpected_keys"] if not name.endswith(_HARMLESS))
+    what = "shapes differ" if report["mismatched_keys"] or report["error_msgs"] else ""
+    for names, word in ((missing, "missing"), (unused, "left over")):
+        what = f"{len(names)} tensors are {word}, {names[0][:80]} first" if names else what
+    if what:
+        raise RequestError(f"The weights in {folder.path} do not fit its config.json ({what}); fetch the model again.")
 
 
 def _check_size(folder: ModelFolder, model_class: Any, config: Any) -> None:
@@ -95,9 +105,9 @@ def load_tokenizer(folder: ModelFolder, vocab_size: int) -> ModelTokenizer:
         if path.stat().st_size > _LARGEST_TOKENIZER:
             raise ValueError("too large")
         tokenizer = Tokenizer.from_file(str(path))
-    except MemoryError:
+    except (MemoryError, KeyboardInterrupt, SystemExit):
         raise
-    except Exception as error:  # the library raises bare Exception for whatever it cannot use
+    except BaseException as error:  # the library raises bare Exception, and a Rust panic is not even that
         raise RequestError(f"{path} is damaged; fetch the model again.") from error
     settings = _optional_json(folder, "tokenizer_config.json")
     generation = _optional_json(folder, "generation_config.json")
@@ -106,7 +116,10 @@ def load_tokenizer(folder: ModelFolder, vocab_size: int) -> ModelTokenizer:
         for name in ("bos_token", "eos_token", "pad_token", "unk_token")
         if (text := _token_text(settings.get(name))) is not None
     }
-    bos = tokenizer.token_to_id(special["bos_token"]) if "bos_token" in special else folder.config.get("bos_token_id")
+    # "bos_token": null says that the model has none, whatever its config gives.
+    bos = folder.config.get("bos_token_id")
+    if "bos_token" in settings:
+        bos = tokenizer.token_to_id(special["bos_token"]) if "bos_token" in special else None
     eos = _ids(folder.config.get("eos_token_id")) | _ids(generation.get("eos_token_id"))
     if "eos_token" in special:
         eos |= _ids(tokenizer.token_to_id(special["eos_token"]))

@@ -15,7 +15,7 @@ from engine.models.hf_folder import ModelFolder, read_config, read_folder
 from engine.models.hub_cache import cached_snapshot
 from engine.models.language_model import LanguageModel
 from engine.models.memory import require_memory
-from engine.models.starters import STARTER_ID, STARTERS, find_starter, prepare_starter, starter_folder
+from engine.models.starters import STARTER_ID, STARTERS, Starter, find_starter, prepare_starter, starter_folder
 from engine.progress import Progress, checkpoint, part, silent
 
 
@@ -88,16 +88,15 @@ def _locate(source: str | Path | None, progress: Progress, cancel: threading.Eve
     name = STARTER_ID if source is None else str(source)
     starter = find_starter(name)
     if starter is not None:
-        return _Located(starter.id, prepare_starter(starter.id, progress, cancel), True)
+        return _starter(starter, progress, cancel)
     path = Path(name).expanduser()
     if path.is_dir():
-        ours = path.resolve().parent == models_folder().resolve()
-        return _whole(path.name, path.resolve(), cancel) if ours else _Located(path.resolve().name, path, False)
+        return _from_folder(path.resolve(), progress, cancel)
     if path.is_file():
         return _from_file(path, progress, cancel)
     if isinstance(source, str):
-        if Path(name).name == name and prepared.read_manifest(models_folder() / name) is not None:
-            return _whole(name, models_folder() / name, cancel)
+        if Path(name).name == name and (models_folder() / name).is_dir():
+            return _from_folder(models_folder() / name, progress, cancel)
         snapshot = cached_snapshot(name)
         if snapshot is not None:
             return _Located(name, snapshot, False)
@@ -107,12 +106,35 @@ def _locate(source: str | Path | None, progress: Progress, cancel: threading.Eve
     )
 
 
+def _starter(starter: Starter, progress: Progress, cancel: threading.Event | None) -> _Located:
+    return _Located(starter.id, prepare_starter(starter.id, progress, cancel), True)
+
+
+def _from_folder(path: Path, progress: Progress, cancel: threading.Event | None) -> _Located:
+    """A model folder; one of the cache's own is made again where it is damaged and its file is still there."""
+    ours = path.parent == models_folder().resolve()
+    starter = find_starter(path.name) if ours else None
+    if starter is not None:
+        return _starter(starter, progress, cancel)
+    manifest = prepared.read_manifest(path)
+    if manifest is None:
+        if ours:
+            raise RequestError(f"The prepared model {path.name} is damaged; open its GGUF file again.")
+        return _Located(path.name, path, False)
+    what = prepared.damage(path, cancel=cancel)
+    if what is None:
+        return _Located(str(manifest.get("title", path.name)), path, True)
+    origin = Path(str(manifest.get("source", "")))
+    if ours and origin.is_file():
+        return _from_file(origin, progress, cancel)
+    raise RequestError(f"The prepared model in {path} is damaged ({what}); open its GGUF file again.")
+
+
 def _from_file(path: Path, progress: Progress, cancel: threading.Event | None) -> _Located:
     """A GGUF file: prepared under its checksum, so that the same file is prepared once wherever it lies."""
     if path.suffix == ".safetensors":
         raise RequestError(f"{path.name} is one file of a model; choose the folder that holds it and config.json.")
-    with_magic = _starts_as_gguf(path)
-    if not with_magic:
+    if not _starts_as_gguf(path):
         raise RequestError(f"{path.name} is not a GGUF file; choose a file that ends in .gguf, or a model folder.")
     digest = remembered_sha256(path, part(progress, 0.0, 0.1), cancel)
     for starter in STARTERS:
@@ -131,14 +153,6 @@ def _starts_as_gguf(path: Path) -> bool:
             return file.read(4) == b"GGUF"
     except OSError as error:
         raise MachineError(f"{path} cannot be read ({error.strerror}); check that you may read it.") from error
-
-
-def _whole(name: str, folder: Path, cancel: threading.Event | None) -> _Located:
-    """A folder prepared before: as it is if it is whole, made again from its GGUF file if not."""
-    what = prepared.damage(folder, cancel=cancel)
-    if what is None:
-        return _Located(name, folder, True)
-    raise RequestError(f"The prepared model {name} is damaged ({what}); open its GGUF file again.")
 
 
 def _fingerprint(located: _Located, folder: ModelFolder, progress: Progress, cancel: threading.Event | None) -> str:

@@ -46,15 +46,15 @@ def available_bytes(device: torch.device | None = None) -> int:
 
 def require_memory(name: str, n_parameters: int, dtype: str, device: torch.device) -> None:
     """Raise `MachineError` if the model cannot be loaded in the memory that is free now."""
-    needed, free = estimate_bytes(n_parameters, dtype), available_bytes(device)
-    if needed <= free:
-        return
-    where = "on the GPU" if device.type == "cuda" else "in memory"
+    needed = estimate_bytes(n_parameters, dtype)
     smaller = "choose bfloat16 or a smaller model" if dtype == "float32" else "choose a smaller model"
-    raise MachineError(
-        f"{name} needs about {needed / 1e9:.1f} GB {where} and {free / 1e9:.1f} GB are free; "
-        f"close other programs, or {smaller}."
-    )
+    # On its way to a GPU a model passes through main memory.
+    for where, free in (("in memory", available_bytes()), ("on the GPU", available_bytes(device))):
+        if needed > free:
+            raise MachineError(
+                f"{name} needs about {needed / 1e9:.1f} GB {where} and {free / 1e9:.1f} GB are free; "
+                f"close other programs, or {smaller}."
+            )
 
 
 def _container_limit() -> int | None:

@@ -181,7 +181,7 @@ class ModelTokenizer:
         try:
             # Without the tokenizer's own template: BOS is decided in one place.
             return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
-        except UnicodeEncodeError as error:
+        except (TypeError, UnicodeEncodeError) as error:
             raise RequestError("The text holds half of a surrogate pair, which is no character; remove it.") from error
 
     @cached_property
