@@ -101,7 +101,10 @@ def number(value: float) -> str:
     """A signed weight with three meaningful digits and a real minus sign."""
     if value == 0 or not np.isfinite(value):
         return "0" if value == 0 else "not a number"
-    text = f"{value:.3g}" if 1e-3 <= abs(value) < 1e5 else f"{value:.1e}"
+    if 1000 <= abs(value) < 1e6:
+        text = f"{value:,.0f}"
+    else:
+        text = f"{value:.3g}" if 1e-3 <= abs(value) < 1000 else f"{value:.1e}"
     return text.replace("-", "−")
 
 

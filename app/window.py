@@ -6,10 +6,10 @@ import importlib.metadata
 from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer, Slot
-from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QApplication, QDockWidget, QMainWindow, QMenu, QVBoxLayout, QWidget
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
+from PySide6.QtWidgets import QApplication, QDockWidget, QMainWindow, QVBoxLayout, QWidget
 
-from app.commands import MENUS, Edits, Registry
+from app.commands import Edits, Registry
 from app.commands.catalogue import all_commands
 from app.commands.conditions import Conditions
 from app.commands.hands import Hands
@@ -18,6 +18,7 @@ from app.commands.model_choice import ModelChoice
 from app.commands.project_files import ProjectFiles
 from app.dialogs import Ask
 from app.jobs import JobHost
+from app.menus import Menus
 from app.panels.banner import Banner
 from app.panels.circuit import CircuitPanel
 from app.panels.connections import ConnectionsPanel
@@ -34,7 +35,6 @@ from app.runs import Runs
 from app.samples import load_samples
 from app.session import Problem, Session
 from app.theme import theme_watcher
-from app.unsaved import is_unsaved
 
 HEARTBEAT_MS = 20_000
 CLOSE_SECONDS = 5.0
@@ -106,7 +106,7 @@ class MainWindow(QMainWindow):
         top.setFeatures(QDockWidget.DockWidgetFeature.NoDockWidgetFeatures)
         top.setWidget(self.prompt_bar)
         self._prompt_dock = top
-        self._fill_menus()
+        self.menus = Menus(self, list(self._docks.values()))
 
     def _dock(self, name: str, title: str, panel: QWidget) -> QDockWidget:
         dock = QDockWidget(title, self)
@@ -114,30 +114,6 @@ class MainWindow(QMainWindow):
         dock.setWidget(panel)
         panel.setMinimumWidth(200)
         return dock
-
-    def _fill_menus(self) -> None:
-        for title in MENUS:
-            menu = self.menuBar().addMenu(title)
-            section: int | None = None
-            colours: QMenu | None = None
-            for action in self.registry.of_menu(title):
-                if section is not None and action.command.section != section:
-                    menu.addSeparator()
-                section = action.command.section
-                if action.command.id.startswith("edit.colour."):
-                    colours = colours or menu.addMenu("Colour of the group")
-                    colours.addAction(action)
-                else:
-                    menu.addAction(action)
-                if action.command.id == "file.open":
-                    self.recent_menu = menu.addMenu("Open &recent")
-            if title == "&View":
-                panels = menu.addMenu("&Panels")
-                for dock in self._docks.values():
-                    panels.addAction(dock.toggleViewAction())
-            menu.aboutToShow.connect(self.registry.refresh)
-        self.recent_menu.aboutToShow.connect(self._fill_recent_menu)
-        self.recent_menu.triggered.connect(self._recent_chosen)
 
     def arrange(self) -> None:
         """Put every panel where it is at first."""
@@ -271,21 +247,6 @@ class MainWindow(QMainWindow):
     def show_recent(self) -> None:
         """Show the recent projects on the start page."""
         self.start.show_recent(self.memory.recent_projects())
-
-    @Slot()
-    def _fill_recent_menu(self) -> None:
-        self.recent_menu.clear()
-        for path in self.memory.recent_projects():
-            name = path.stem + (" (not saved under a name yet)" if is_unsaved(path) else "")
-            action = self.recent_menu.addAction(name.replace("&", "&&"))
-            action.setData(str(path))
-            action.setToolTip(str(path))
-        if self.recent_menu.isEmpty():
-            self.recent_menu.addAction("Projects you open or save appear here").setEnabled(False)
-
-    def _recent_chosen(self, action: QAction) -> None:
-        if action.data():
-            self.files.open_path(Path(str(action.data())))
 
     def settle(self) -> None:
         """Write down what is still being typed or moved, before something else is opened."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
 
 from app.dialogs import Ask
+from app.panels.status import score_entries
 from app.places import log_file
+from app.theme import current_theme
 from app.unsaved import is_unsaved
 from engine.errors import LoupeError, MachineError
+from engine.graphs.formats.neuronpedia import write_json
+from engine.graphs.svg import write_svg
 from engine.projects import Project
 
 if TYPE_CHECKING:
@@ -121,20 +125,23 @@ class ProjectFiles:
 
     def write_picture(self, path: Path) -> bool:
         """Draw the shown graph to an SVG or PNG file, in the theme of the window."""
-        from app.theme import current_theme
-
         session = self.session
         assert session.graph is not None
         assert session.view is not None
+        picture: dict[str, Any] = {
+            "title": self._trace_title(),
+            "caption": " · ".join(text for text, _, _ in score_entries(session.report)),
+            "dark": current_theme().dark,
+            "labels": session.annotations.labels,
+            "pins": session.annotations.pins,
+        }
         try:
             if path.suffix.lower() == ".png":
-                from app.canvas.picture import write_png
+                from app.canvas.picture import render_png
 
-                write_png(session.graph, session.view, path, title=self._trace_title(), dark=current_theme().dark)
+                render_png(session.graph, session.view, path, **picture)
             else:
-                from engine.graphs.svg import write_svg
-
-                write_svg(session.graph, session.view, path, title=self._trace_title(), dark=current_theme().dark)
+                write_svg(session.graph, session.view, path, **picture)
         except (LoupeError, OSError) as error:
             self._cannot_write(path, error)
             return False
@@ -149,8 +156,6 @@ class ProjectFiles:
 
     def write_json(self, path: Path) -> bool:
         """Write the graph at the thresholds of the sliders."""
-        from engine.graphs.formats.neuronpedia import write_json
-
         session = self.session
         assert session.graph is not None
         try:

@@ -8,37 +8,31 @@ from PySide6.QtCore import (
     QAbstractTableModel,
     QModelIndex,
     QPersistentModelIndex,
-    QRectF,
-    QSize,
     Qt,
     Signal,
     Slot,
 )
-from PySide6.QtGui import QColor, QKeyEvent, QPainter, QPaintEvent
+from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
     QHeaderView,
     QLineEdit,
     QSplitter,
-    QStyle,
-    QStyledItemDelegate,
-    QStyleOptionViewItem,
     QTableView,
     QVBoxLayout,
     QWidget,
 )
 
 from app.panels.plain import Heading, Hint, MutedLabel, tip
+from app.panels.share_bar import SHARE_ROLE, ShareBar, ShareDelegate
 from app.panels.token_bars import percent
-from app.reading import GLYPHS, InputShare, input_shares, kind_of, number, search_text, short_name
+from app.reading import GLYPHS, input_shares, kind_of, number, search_text, short_name
 from app.session import Session
-from app.theme import current_theme, theme_watcher
 
 Index = QModelIndex | QPersistentModelIndex
 NODE_ROLE = Qt.ItemDataRole.UserRole
 MIDDLE = Qt.AlignmentFlag.AlignVCenter
-SHARE_ROLE = Qt.ItemDataRole.UserRole + 1
 
 
 class ConnectionsModel(QAbstractTableModel):
@@ -153,24 +147,6 @@ class ConnectionsModel(QAbstractTableModel):
         return None
 
 
-class _ShareDelegate(QStyledItemDelegate):
-    """A bar from the middle: to the right what pushes up, to the left what pushes down."""
-
-    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
-        theme = current_theme()
-        share = float(index.data(SHARE_ROLE) or 0.0)
-        if option.state & QStyle.StateFlag.State_Selected:
-            painter.fillRect(option.rect, QColor(theme.selection))
-        box = QRectF(option.rect).adjusted(4, 3, -4, -3)
-        half = box.width() / 2
-        length = min(1.0, abs(share) ** 0.5) * half
-        middle = box.left() + half
-        left = middle if share >= 0 else middle - length
-        colour = QColor(theme.positive if share >= 0 else theme.negative)
-        painter.fillRect(QRectF(left, box.top(), max(length, 1.0), box.height()), colour)
-        painter.fillRect(QRectF(middle - 0.5, box.top() - 2, 1, box.height() + 4), QColor(theme.border))
-
-
 class ConnectionsTable(QTableView):
     """One direction; Enter or a double-click goes to the node."""
 
@@ -181,7 +157,7 @@ class ConnectionsTable(QTableView):
         self.setAccessibleName(name)
         self.setModel(model)
         self.connections = model
-        self.setItemDelegateForColumn(2, _ShareDelegate(self))
+        self.setItemDelegateForColumn(2, ShareDelegate(self))
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setShowGrid(False)
@@ -209,51 +185,6 @@ class ConnectionsTable(QTableView):
             self._go(self.currentIndex())
             return
         super().keyPressEvent(event)
-
-
-class ShareBar(QWidget):
-    """One bar split by where a node's input comes from, with its legend."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._shares: list[InputShare] = []
-        self.setMinimumHeight(10)
-        self.setMaximumHeight(10)
-        theme_watcher().changed.connect(self.update)
-
-    def show_shares(self, shares: list[InputShare]) -> None:
-        """Show other shares."""
-        self._shares = shares
-        words = ", ".join(f"{entry.name} {percent(entry.share)}" for entry in shares)
-        self.setAccessibleName(f"Input comes from: {words}" if shares else "No input was traced")
-        rest = "The rest is what comes from features without a node of their own and over edges too weak to keep."
-        self.setToolTip(tip(f"Of the absolute sum of everything that goes into this node: {words}. {rest}"))
-        self.update()
-
-    def sizeHint(self) -> QSize:
-        """A thin bar."""
-        return QSize(120, 10)
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Paint the parts side by side."""
-        painter = QPainter(self)
-        left = 0.0
-        for entry in self._shares:
-            width = entry.share * self.width()
-            painter.fillRect(QRectF(left, 0, max(width - 1, 0.5), self.height()), QColor(share_colour(entry.name)))
-            left += width
-        painter.end()
-
-
-def share_colour(name: str) -> str:
-    """The colour of one source of input."""
-    theme = current_theme()
-    return {
-        "features": theme.accent,
-        "embeddings": theme.good,
-        "errors": theme.error,
-        "biases": theme.warning,
-    }.get(name, theme.disabled)
 
 
 class ConnectionsPanel(QWidget):

@@ -1,0 +1,142 @@
+"""What tests of the window share: a home of their own, a tidy end, and a window that closes."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import traceback
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import shiboken6
+from PySide6.QtCore import QThread, QTimer
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from app.dialogs import Ask
+from app.places import HOME_VARIABLE
+from app.session import Session
+from app.window import MainWindow
+from engine.graphs import AttributionGraph
+from tests.graph_builder import build_graph
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Settings, unsaved projects and logs of this test only."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv(HOME_VARIABLE, str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dialog that nobody answers would stop the test: asking is an error unless the test says the answer."""
+
+    def asked(*arguments: Any, **named: Any) -> None:
+        raise AssertionError(f"a dialog was opened: {arguments[1:]} {named}")
+
+    for name in ("open_project", "save_file", "open_folder", "open_file", "text", "number", "tell"):
+        monkeypatch.setattr(Ask, name, asked)
+
+
+@pytest.fixture(autouse=True)
+def tidy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail on threads, timers and windows that outlive a test of this folder, naming where they were started."""
+    if request.path.parent != HERE:
+        yield
+        return
+    started: list[tuple[weakref.ref[Any], str]] = []
+    thread_start, timer_start = QThread.start, QTimer.start
+
+    def where() -> str:
+        return "".join(traceback.format_stack(sys._getframe(2), limit=3))
+
+    def start_thread(self: QThread, *arguments: Any) -> None:
+        started.append((weakref.ref(self), where()))
+        thread_start(self, *arguments)
+
+    def start_timer(self: QTimer, *arguments: Any) -> None:
+        started.append((weakref.ref(self), where()))
+        timer_start(self, *arguments)
+
+    monkeypatch.setattr(QThread, "start", start_thread)
+    monkeypatch.setattr(QTimer, "start", start_timer)
+    faults: list[BaseException | None] = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: faults.append(error))
+    monkeypatch.setattr(threading, "excepthook", lambda args: faults.append(args.exc_value))
+    yield
+    left = [
+        place
+        for reference, place in started
+        if (thing := reference()) is not None
+        and shiboken6.isValid(thing)
+        and (thing.isRunning() if isinstance(thing, QThread) else thing.isActive())
+    ]
+    assert not left, "still running, started at\n" + "\n".join(left)
+    assert not faults, f"errors that nobody handled: {faults}"
+    app = QApplication.instance()
+    shown = [] if not isinstance(app, QApplication) else [w for w in app.topLevelWidgets() if w.isVisible()]
+    assert not shown, f"windows still open: {shown}"
+
+
+@pytest.fixture
+def graph() -> AttributionGraph:
+    """A small valid graph with every kind of node."""
+    return build_graph(n_layers=4, n_positions=5, n_features=40, n_logits=3)
+
+
+def as_trace(graph: AttributionGraph, **report: Any) -> Any:
+    """What the engine returns for a trace, with as much of a report as the window reads."""
+    known = {
+        "features": {"name": "test transcoders", "kind": "transcoders", "fingerprint": "f" * 8},
+        "model": {"name": "test model", "fingerprint": "m" * 8, "source": "test"},
+        "replacement": 0.62,
+        "completeness": 0.87,
+        "conservation_error": 2e-6,
+        "unexplored": 0.12,
+        "settings": {"prompt": {"text": "The capital of Texas is"}},
+    }
+    return SimpleNamespace(graph=graph, report={**known, **report})
+
+
+@pytest.fixture
+def session(qapp: QApplication) -> Iterator[Session]:
+    """An empty session."""
+    found = Session()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def open_session(session: Session, graph: AttributionGraph) -> Session:
+    """A session with one trace in an unsaved project."""
+    session.add_trace(as_trace(graph), "The capital of Texas is → Austin", "neurons")
+    return session
+
+
+@pytest.fixture
+def window(qapp: QApplication, qtbot: QtBot) -> Iterator[MainWindow]:
+    """A window without a project; closed at the end, with its thread."""
+    before = qapp.font()
+    found = MainWindow(qapp)
+    qtbot.addWidget(found)
+    found.show()
+    yield found
+    found.close()
+    qtbot.waitUntil(lambda: not found.isVisible(), timeout=10_000)
+    assert found.stopped
+    qapp.setFont(before)
+
+
+@pytest.fixture
+def open_window(window: MainWindow, graph: AttributionGraph) -> MainWindow:
+    """A window with one trace open."""
+    window.session.add_trace(as_trace(graph), "The capital of Texas is → Austin", "neurons")
+    return window
