@@ -16,6 +16,8 @@ os.environ["CIRCUIT_LOUPE_CACHE"] = str(Path(__file__).parent.parent / ".cache-t
 
 import pytest
 
+REPOSITORY = Path(__file__).parent.parent
+
 if TYPE_CHECKING:
     from engine.models.language_model import LanguageModel
 

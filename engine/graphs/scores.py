@@ -35,9 +35,8 @@ def scores(graph: AttributionGraph, *, compatible: bool = False) -> Scores:
     share = row_share(graph, edges=edges, count_rest=not compatible)
     influence = propagate(graph, share)
     is_error = graph.kind == NodeKind.ERROR
-    from_error = np.bincount(
-        graph.target, weights=np.where(is_error[graph.source], share, 0.0), minlength=graph.n_nodes
-    )
+    wrong_share = np.where(is_error[graph.source], share, 0.0)
+    from_error = np.bincount(graph.target, weights=wrong_share, minlength=graph.n_nodes).astype(np.float64)
     flow = influence + target_weight(graph)
     lost = 0.0
     if not compatible:

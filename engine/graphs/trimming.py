@@ -35,4 +35,4 @@ def keep_strongest(graph: AttributionGraph, mass: float) -> AttributionGraph:
 
 
 def _by_target(graph: AttributionGraph, which: NDArray[np.bool_], amount: NDArray[np.floating]) -> NDArray[np.float64]:
-    return np.bincount(graph.target[which], weights=amount[which], minlength=graph.n_nodes)
+    return np.bincount(graph.target[which], weights=amount[which], minlength=graph.n_nodes).astype(np.float64)

@@ -26,7 +26,8 @@ def adapt(hf: Any) -> ModelWeights:
         raise RequestError(
             f"Models of the family {model_type!r} cannot be traced yet; open one of: {', '.join(known_model_types())}."
         )
-    return _FAMILIES[model_type].adapt(hf)
+    weights: ModelWeights = _FAMILIES[model_type].adapt(hf)
+    return weights
 
 
 __all__ = ["adapt", "known_model_types"]
