@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from PySide6.QtCore import QPointF, Qt, Signal, Slot
+from PySide6.QtCore import QEvent, QPointF, Qt, Signal, Slot
 from PySide6.QtGui import QFocusEvent, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
@@ -42,6 +42,7 @@ class GraphCanvas(QWidget):
     pinToggled = Signal(int)
     groupRequested = Signal(object)  # list[int], at least two nodes
     labelRequested = Signal(int)
+    _ready = False
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -75,6 +76,7 @@ class GraphCanvas(QWidget):
         self._surface.wheeled.connect(self._wheeled)
         self.set_theme(current_theme())
         self._show_state()
+        self._ready = True
 
     # -- what is shown ------------------------------------------------------------------------------------------------
 
@@ -318,6 +320,12 @@ class GraphCanvas(QWidget):
             self._surface.repaint_layers()
 
     # -- cards and words ----------------------------------------------------------------------------------------------
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange and self._ready:
+            self._surface.take_font(self.font())
+            self._legend.updateGeometry()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

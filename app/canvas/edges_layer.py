@@ -30,7 +30,7 @@ class EdgesLayer(Layer):
         super().__init__(stage)
         self._lines = [pg.Qt.internals.PrimitiveArray(QLineF, 4) for _ in range(2 * LEVELS)]
         self._pens: list[list[QPen]] = []
-        self._theme: Theme | None = None
+        self._key: tuple[Theme, bool] | None = None
         self.drawn = 0  # lines in the last picture
 
     def paint_layer(self, painter: QPainter) -> None:
@@ -66,19 +66,21 @@ class EdgesLayer(Layer):
         return np.asarray(level + LEVELS * (share > 0), dtype=np.intp)
 
     def _pen(self, index: int, count: int) -> QPen:
-        if self._theme is not self.stage.theme:
-            self._theme = self.stage.theme
-            self._pens = [[_make_pen(self._theme, i, look) for i in range(2 * LEVELS)] for look in (0, 1)]
+        key = (self.stage.theme, self.stage.ratio >= 1.5)
+        if key != self._key:
+            self._key = key
+            self._pens = [[_make_pen(*key, i, look) for i in range(2 * LEVELS)] for look in (0, 1)]
         pen = QPen(self._pens[self.stage.in_focus][index])
         if self.stage.in_focus and count <= MOST_WIDE:
             pen.setWidthF(_WIDTH[index % LEVELS])
         return pen
 
 
-def _make_pen(theme: Theme, index: int, look: int) -> QPen:
+def _make_pen(theme: Theme, fine: bool, index: int, look: int) -> QPen:
+    """One pen; on a fine screen a one-pixel line is thin, so it is more opaque there."""
     sign, level = divmod(index, LEVELS)
     colour = QColor(theme.positive if sign else theme.negative)
-    colour.setAlphaF(float(_OPACITY[look][level]))
+    colour.setAlphaF(min(float(_OPACITY[look][level]) * (1.4 if fine else 1.0), 1.0))
     pen = QPen(colour, 1.0)
     pen.setCosmetic(True)
     pen.setCapStyle(Qt.PenCapStyle.FlatCap)

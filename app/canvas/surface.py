@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Signal, Slot
-from PySide6.QtGui import QPaintEvent, QResizeEvent
+from PySide6.QtGui import QFont, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
 from app.canvas.backdrop_layer import BackdropLayer
@@ -70,6 +70,11 @@ class Surface(MouseView):
         self.stage.theme = theme
         self.setBackground(theme.graph.background)
         self.repaint_layers()
+
+    def take_font(self, font: QFont) -> None:
+        """Write in another font; margins and labels follow it."""
+        self.stage.set_font(font)
+        self._lay_out()
 
     def restyle(self) -> None:
         """Edges, tints and marks, after selection, hover or annotations changed."""

@@ -1,0 +1,72 @@
+"""PNG pictures, with and without a window."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtGui import QImage
+from PySide6.QtWidgets import QApplication
+
+from app.canvas.picture import LARGEST_SIDE, render_png, render_svg
+from engine.errors import LoupeError
+from engine.graphs.graph import NodeKind
+from engine.graphs.svg import svg_text
+from tests.app.canvas.conftest import View
+from tests.graph_builder import build_graph
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def test_a_png_is_the_svg_in_pixels(qapp: QApplication, tmp_path: Path) -> None:
+    graph = build_graph(n_features=40)
+    view = View(np.ones(graph.n_nodes, dtype=bool), np.ones(graph.n_edges, dtype=bool))
+    path = tmp_path / "a.png"
+    render_png(graph, view, path, title="A title", dark=True, scale=1.5)
+    image = QImage(str(path))
+    drawn = render_svg(svg_text(graph, view, title="A title", dark=True), 1.5)
+    assert image.size() == drawn.size()
+    assert image.pixelColor(2, 2).name() == "#16181b"
+    colours = {image.pixelColor(x, y).name() for x in range(0, image.width(), 2) for y in range(0, image.height(), 2)}
+    # Logits and embeddings are filled squares, and there is text.
+    assert {"#dfe4ea", "#8c7640", "#e6e9ed"} <= colours
+    assert os.listdir(tmp_path) == ["a.png"]  # noqa: PTH208
+    assert np.count_nonzero(graph.kind == NodeKind.LOGIT) > 0
+
+
+def test_a_huge_picture_is_scaled_down(qapp: QApplication) -> None:
+    text = '<svg xmlns="http://www.w3.org/2000/svg" width="4000" height="10" viewBox="0 0 4000 10"/>'
+    assert render_svg(text, 100).width() == LARGEST_SIDE
+
+
+def test_a_missing_folder_is_one_sentence(qapp: QApplication, tmp_path: Path) -> None:
+    graph = build_graph(n_features=3)
+    view = View(np.ones(graph.n_nodes, dtype=bool), np.ones(graph.n_edges, dtype=bool))
+    with pytest.raises(LoupeError, match="no folder"):
+        render_png(graph, view, tmp_path / "none" / "a.png", title="t")
+
+
+def test_it_needs_neither_a_window_nor_a_display(tmp_path: Path) -> None:
+    code = (
+        "import numpy as np, sys\n"
+        "from types import SimpleNamespace\n"
+        "from tests.graph_builder import build_graph\n"
+        "from app.canvas.picture import render_png\n"
+        "g = build_graph(n_features=20)\n"
+        "v = SimpleNamespace(nodes=np.ones(g.n_nodes, bool), edges=np.ones(g.n_edges, bool))\n"
+        "render_png(g, v, sys.argv[1], title='t')\n"
+    )
+    hidden = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+    environment = {key: value for key, value in os.environ.items() if key not in hidden}
+    environment["PYTHONPATH"] = str(REPOSITORY)
+    path = tmp_path / "a.png"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert QImage(str(path)).width() > 1000
+    assert "Traceback" not in done.stderr
