@@ -29,12 +29,12 @@ class BackdropLayer(Layer):
             painter.fillRect(band, QColor(graph.band))
         focus = scene.hovered if scene.hovered != NOTHING else scene.selected
         if scene.is_shown(focus):
-            tint = QColor(mix(graph.band, self.stage.theme.accent, 0.055))
+            row_tint, column_tint = (QColor(mix(graph.band, self.stage.theme.accent, share)) for share in (0.09, 0.035))
             row, column = int(layout.row[focus]), int(layout.column[focus])
-            top, bottom = float(edges_y[row + 1]), float(edges_y[row])
-            painter.fillRect(QRectF(left, top + gap, right - left, bottom - top - 2 * gap), tint)
             x0, x1 = float(edges_x[column]), float(edges_x[column + 1])
-            painter.fillRect(QRectF(x0, float(edges_y[-1]), x1 - x0, float(edges_y[0] - edges_y[-1])), tint)
+            painter.fillRect(QRectF(x0, float(edges_y[-1]), x1 - x0, float(edges_y[0] - edges_y[-1])), column_tint)
+            top, bottom = float(edges_y[row + 1]), float(edges_y[row])
+            painter.fillRect(QRectF(left, top + gap, right - left, bottom - top - 2 * gap), row_tint)
         painter.setPen(QPen(QColor(graph.rule), 1.0))
         upper, lower = float(edges_y[-1]), float(edges_y[0])
         painter.drawLines([QLineF(x, upper, x, lower) for x in (np.floor(edges_x) + 0.5).tolist()])

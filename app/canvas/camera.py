@@ -12,7 +12,7 @@ from PySide6.QtCore import QPointF, QRectF
 Array = NDArray[np.float64]
 
 LARGEST_SCALE = 8.0
-LARGEST_FIT = 2.4  # a small graph is not blown up further than this
+LARGEST_FIT = (4.0, 2.4)  # a small graph is not pulled further apart than this, sideways and upwards
 SMALLEST_OF_FIT = 0.4  # how far out one may zoom, as a share of the fitted scale
 
 
@@ -61,8 +61,8 @@ class Camera(pg.ViewBox):  # type: ignore[misc] # pyqtgraph ships no types
     def fit(self) -> None:
         """Show the whole content between the headers, centred."""
         inner, content = self.inner(), self.content
-        scale_x = min(inner.width() / max(content.width(), 1e-9), LARGEST_FIT)
-        scale_y = min(inner.height() / max(content.height(), 1e-9), LARGEST_FIT)
+        scale_x = min(inner.width() / max(content.width(), 1e-9), LARGEST_FIT[0])
+        scale_y = min(inner.height() / max(content.height(), 1e-9), LARGEST_FIT[1])
         self._fitted = (scale_x, scale_y)
         self._place(content.center(), inner.center(), scale_x, scale_y)
 

@@ -23,7 +23,7 @@ def card_texts(scene: Scene, node: int) -> tuple[str, str, str]:
     if kind is NodeKind.LOGIT:
         figures.append(f"probability {scene.logit_probability(node):.3f}")
     elif kind is NodeKind.FEATURE:
-        figures.append(f"activation {graph.activation[node]:.4g}")
+        figures.append(f"activation {graph.activation[node]:.4g}".replace("-", "−", 1))
     if kind is not NodeKind.LOGIT:
         figures.append(f"{graph.measure} {graph.influence[node]:.2%}".replace("%", " %"))
     n_in, n_out = len(graph.inputs(node)), len(graph.outputs(node))

@@ -73,7 +73,8 @@ class LegendBar(QWidget):
         widths = [metrics.horizontalAdvance(text) for text in (*ends, words)]
         bar = 6.0 * STEPS
         x = self.width() - 12 - sum(widths) - bar - 22
-        if x < 12:
+        needed = sum(16 + metrics.horizontalAdvance(kind.name.lower()) + _GAP for kind in self.kinds())
+        if x < 12 + needed:
             words, x = "", self.width() - 12 - widths[0] - widths[1] - bar - 12
         start = x
         painter.setPen(QColor(theme.graph.muted))

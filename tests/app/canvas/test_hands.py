@@ -104,7 +104,7 @@ def test_the_card_is_plain_text_beside_the_node(hands: Hands, graph) -> None:  #
     assert card.isVisible()
     assert card.headline.text() == "<b>bold & brave</b>"
     assert card.name.text().startswith(f"Layer {graph.layer[node]} · {graph.feature[node]} at ")
-    assert f"activation {graph.activation[node]:.4g}" in card.figures.text()
+    assert f"activation {graph.activation[node]:.4g}".replace("-", "−") in card.figures.text()
     assert all(label.textFormat() == Qt.TextFormat.PlainText for label in card.findChildren(QLabel))
     assert hands.canvas.rect().contains(card.geometry())
     at = hands.surface.pixel_of(node) + QPointF(hands.surface.pos())
