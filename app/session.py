@@ -127,7 +127,7 @@ class Session(QObject):
         return self.project
 
     def set_project(self, project: Project | None) -> None:
-        """Close what is open and show another project, or none; its last trace is opened."""
+        """Close what is open and show another project, or none, as it was left."""
         self.close_trace()
         if self.project is not None:
             self.project.close()
@@ -136,11 +136,12 @@ class Session(QObject):
         self.tracesChanged.emit()
         self.historyChanged.emit()
         if project is not None:
-            rows = project.traces()
-            if rows:
-                self.open_trace(rows[-1].id)
-            elif (stored := project.setting(DRAFT_KEY)) is not None:
-                self.prompt.restore(stored)
+            stored = project.setting(DRAFT_KEY)
+            left = stored if isinstance(stored, dict) else {}
+            numbers = [row.id for row in project.traces()]
+            if numbers:
+                self.open_trace(left["trace"] if left.get("trace") in numbers else numbers[-1])
+            self.prompt.restore(left)
 
     def open_project(self, path: Path, *, read_only: bool = False) -> None:
         """Open a .loupe file; raises the engine's errors and leaves what was open as it was."""
@@ -153,8 +154,12 @@ class Session(QObject):
 
     def keep_prompt(self) -> None:
         """Write what is in the prompt bar into the project, for the next time it is opened."""
-        if self.project is not None and not self.project.read_only:
-            self.project.set_setting(DRAFT_KEY, self.prompt.snapshot())
+        if self.project is None or self.project.read_only:
+            return
+        try:
+            self.project.set_setting(DRAFT_KEY, {**self.prompt.snapshot(), "trace": self.trace_id})
+        except LoupeError as error:
+            self.report_problem("investigation", error.sentence, "file.save_as")
 
     def heartbeat(self) -> None:
         """Tell other programs that this one still has the project; says so where another one took it."""

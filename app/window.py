@@ -37,6 +37,7 @@ from app.session import Problem, Session
 from app.theme import theme_watcher
 
 HEARTBEAT_MS = 20_000
+DRAFT_PAUSE_MS = 1000
 CLOSE_SECONDS = 5.0
 SAID_MS = 5000
 LEFT, RIGHT = Qt.DockWidgetArea.LeftDockWidgetArea, Qt.DockWidgetArea.RightDockWidgetArea
@@ -90,7 +91,8 @@ class MainWindow(QMainWindow):
         column.setSpacing(0)
         column.addWidget(self.area, 1)
         self.setCentralWidget(middle)
-        self.setStatusBar(StatusBar(self.session, self.runs, self.registry))
+        self.status = StatusBar(self.session, self.runs, self.registry)
+        self.setStatusBar(self.status)
         self._docks = {
             name: self._dock(name, title, panel)
             for name, title, panel in (
@@ -164,6 +166,12 @@ class MainWindow(QMainWindow):
         self.start.sampleChosen.connect(self._run_sample)
         self.start.projectChosen.connect(self.files.open_path)
         theme_watcher().changed.connect(self._restyle)
+        self._draft_pause = QTimer(self)
+        self._draft_pause.setSingleShot(True)
+        self._draft_pause.setInterval(DRAFT_PAUSE_MS)
+        self._draft_pause.timeout.connect(session.keep_prompt)
+        session.prompt.chipsChanged.connect(self._draft_pause.start)
+        session.traceChanged.connect(self._draft_pause.start)
         self._heartbeat = QTimer(self)
         self._heartbeat.setInterval(HEARTBEAT_MS)
         self._heartbeat.timeout.connect(self._beat)
@@ -322,6 +330,8 @@ class MainWindow(QMainWindow):
         self.look.keep_layout()
         self.session.close()
         self._heartbeat.stop()
+        self._draft_pause.stop()
+        self.status.stop()
         self.stopped = self.host.shutdown(CLOSE_SECONDS)
         super().closeEvent(event)
 

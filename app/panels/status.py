@@ -110,6 +110,10 @@ class StatusBar(QStatusBar):
         self._show_memory()
         self._show_scores()
 
+    def stop(self) -> None:
+        """Stop looking at the memory: the window closes."""
+        self._timer.stop()
+
     @Slot()
     def _show_model(self) -> None:
         model = self.runs.model

@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication, QKeySequence
+from PySide6.QtWidgets import QApplication, QLineEdit, QMenu, QToolButton, QWidget
+from pytestqt.qtbot import QtBot
+
+from app.commands import MENUS
+from app.commands.catalogue import all_commands
+from app.dialogs import Ask
+from app.panels.help_sheet import HelpSheet, help_rows
+from app.panels.palette import match
+from app.theme import current_theme, icon_names
+from app.window import MainWindow
+from engine.graphs import NodeKind
+
+# What each command does to something a person sees is tested below or beside the panel it belongs to; these only open
+# something outside the window, or end it.
+OUTSIDE = {"file.quit", "help.show_log"}
+ANSWERED = {
+    "file.open", "file.save_as", "file.export_picture", "file.export_json", "edit.rename_trace", "trace.budget",
+    "trace.open_model_folder", "trace.open_model_file", "trace.open_features", "help.about",
+}  # fmt: skip
+
+
+def ids(window: MainWindow) -> list[str]:
+    return [command.id for command in all_commands(window)]
+
+
+def test_every_command_is_in_a_menu_with_its_keys(window: MainWindow) -> None:
+    menus = [window.menuBar().findChild(QMenu) is not None, *[menu.menu() for menu in window.menuBar().actions()]]
+    assert menus[0]
+    shown = {action for menu in window.menuBar().findChildren(QMenu) for action in menu.actions()}
+    for action in window.registry.actions():
+        assert action in shown, action.command.id
+        assert action.command.menu in MENUS
+        assert action.text()
+        assert action.toolTip()
+
+
+def test_ids_titles_and_keys_are_never_given_twice(window: MainWindow) -> None:
+    actions = window.registry.actions()
+    names = [action.command.id for action in actions]
+    keys = [keys for action in actions for keys in action.command.shortcuts]
+    assert len(names) == len(set(names))
+    assert len(keys) == len(set(keys))
+    assert len({action.command.words for action in actions}) >= len(actions) - 1  # the node table: shown, and gone to
+    for action in actions:
+        for shortcut in action.command.shortcuts:
+            assert not QKeySequence(shortcut).isEmpty(), shortcut
+
+
+def test_icons_exist(window: MainWindow) -> None:
+    for action in window.registry.actions():
+        assert not action.command.icon or action.command.icon in icon_names(), action.command.icon
+
+
+def test_every_control_has_a_name_for_those_who_hear_it(open_window: MainWindow) -> None:
+    for kind in (QToolButton, QLineEdit):
+        for widget in open_window.findChildren(kind):
+            own = widget.objectName().startswith("qt_") or widget.parent().__class__.__name__.startswith("QDock")
+            name = widget.accessibleName() or widget.toolTip() or getattr(widget, "text", str)()
+            inside = widget.parent().inherits("QAbstractSpinBox") or widget.parent().inherits("QLineEdit")
+            assert own or inside or name, (widget, widget.parent())
+
+
+def test_without_a_project_nothing_breaks(window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("open_project", "save_file", "open_folder", "open_file", "text", "number", "tell"):
+        monkeypatch.setattr(Ask, name, lambda *arguments: None)
+    for name in ids(window):
+        if name not in OUTSIDE | {"trace.load_model", "trace.run", "trace.generate"}:
+            window.registry.run(name)
+    for dialog in window.findChildren(HelpSheet):
+        dialog.close()
+    window.palette_dialog.close()
+
+
+@pytest.mark.parametrize("select", [False, True])
+def test_with_a_graph_every_command_runs(
+    open_window: MainWindow, monkeypatch: pytest.MonkeyPatch, select: bool
+) -> None:
+    window = open_window
+    for name in ("open_project", "save_file", "open_folder", "open_file", "text", "number", "tell"):
+        monkeypatch.setattr(Ask, name, lambda *arguments: None)
+    for name in ids(window):
+        if name in OUTSIDE | {"trace.load_model", "trace.run", "trace.generate", "file.new"}:
+            continue
+        if select and window.session.graph is not None:
+            window.session.select(12)
+        window.registry.run(name)
+    for dialog in window.findChildren(HelpSheet):
+        dialog.close()
+    window.palette_dialog.close()
+
+
+def test_pin_label_group_undo_with_the_keyboard(open_window: MainWindow, qtbot: QtBot) -> None:
+    window, session = open_window, open_window.session
+    graph = session.graph
+    assert graph is not None
+    one, two = (int(node) for node in graph.of_kind(NodeKind.FEATURE)[:2])
+    window.activateWindow()
+    window.area.canvas.setFocus()
+    session.select(one)
+    qtbot.keyClick(window.area.canvas, Qt.Key.Key_P)
+    session.select(two)
+    qtbot.keyClick(window.area.canvas, Qt.Key.Key_P)
+    assert session.annotations.pins == (one, two)
+    qtbot.keyClick(window.area.canvas, Qt.Key.Key_L)
+    qtbot.waitUntil(lambda: window.inspector.label.hasFocus())
+    qtbot.keyClicks(window.inspector.label, "says Texas")
+    qtbot.keyClick(window.inspector.label, Qt.Key.Key_Return)
+    assert session.annotations.labels == {two: "says Texas"}
+    window.area.canvas.setFocus()
+    qtbot.keyClick(window.area.canvas, Qt.Key.Key_G, Qt.KeyboardModifier.ControlModifier)
+    assert [group.name for group in session.annotations.groups] == ["says Texas"]
+    assert window.registry.action("edit.undo").text().startswith("Undo Group 2 nodes")
+    for _ in range(4):
+        qtbot.keyClick(window.area.canvas, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert session.annotations.pins == ()
+    assert not session.annotations.labels
+    assert not window.registry.action("edit.undo").isEnabled()
+    for _ in range(4):
+        window.registry.run("edit.redo")
+    assert session.annotations.pins == (one, two)
+    assert [group.name for group in session.annotations.groups] == ["says Texas"]
+
+
+def test_brackets_go_back_and_forth(open_window: MainWindow, qtbot: QtBot) -> None:
+    window = open_window
+    window.area.canvas.setFocus()
+    window.session.select(10)
+    window.session.select(11)
+    qtbot.keyClick(window.area.canvas, Qt.Key.Key_BracketLeft)
+    assert window.session.selected == 10
+    qtbot.keyClick(window.area.canvas, Qt.Key.Key_BracketRight)
+    assert window.session.selected == 11
+
+
+def test_slash_finds_and_letters_typed_there_are_letters(open_window: MainWindow, qtbot: QtBot) -> None:
+    window = open_window
+    window.area.canvas.setFocus()
+    qtbot.keyClick(window.area.canvas, Qt.Key.Key_Slash)
+    field = window.area.table.filter
+    qtbot.waitUntil(field.hasFocus)
+    window.session.select(10)
+    qtbot.keyClicks(field, "pl")
+    assert field.text() == "pl"
+    assert window.session.annotations.pins == ()
+
+
+def test_the_palette_finds_by_a_few_letters_and_runs(open_window: MainWindow, qtbot: QtBot) -> None:
+    window, palette = open_window, open_window.palette_dialog
+    window.registry.run("go.palette")
+    assert palette.list.count() == len(window.registry.actions())
+    qtbot.keyClicks(palette.line, "dark")
+    first = palette.list.item(0)
+    assert first is not None
+    assert first.text().startswith("Dark theme")
+    qtbot.keyClick(palette.line, Qt.Key.Key_Return)
+    assert not palette.isVisible()
+    assert current_theme().dark
+    window.registry.run("view.theme.light")
+    assert not current_theme().dark
+
+
+def test_letters_match_in_order() -> None:
+    assert match("", "anything") == 0
+    assert match("grp", "Group pinned nodes") is not None
+    assert match("xyz", "Group pinned nodes") is None
+    whole, scattered = match("pinned", "Group pinned nodes"), match("gpn", "Group pinned nodes")
+    assert whole is not None
+    assert scattered is not None
+    assert whole < scattered
+
+
+def test_the_help_sheet_lists_every_key(open_window: MainWindow) -> None:
+    written = " ".join(keys for _, entries in help_rows(open_window.registry) for _, keys in entries)
+    for action in open_window.registry.actions():
+        for keys in action.shortcuts():
+            assert keys.toString(QKeySequence.SequenceFormat.NativeText) in written
+
+
+def test_hiding_and_themes_are_remembered(open_window: MainWindow, qapp: QApplication) -> None:
+    window = open_window
+    window.registry.run("view.hide_bos")
+    assert window.session.settings.hide_bos
+    assert window.area.strip.hide_bos.isChecked()
+    before = qapp.font().pointSizeF()
+    window.registry.run("view.larger")
+    assert qapp.font().pointSizeF() == before + 1
+    window.registry.run("view.normal")
+    assert qapp.font().pointSizeF() == before
+    window.registry.run("view.colour_blind")
+    assert window.memory.text("colour_blind", "no") == "yes"
+    window.registry.run("view.colour_blind")
+
+
+def test_the_layout_can_be_reset(open_window: MainWindow) -> None:
+    docks = [dock for dock in open_window.findChildren(QWidget) if dock.objectName() == "dock-inspector"]
+    docks[0].hide()
+    open_window.registry.run("view.reset_layout")
+    assert docks[0].isVisible()
+
+
+def test_export(open_window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for suffix in (".svg", ".png"):
+        path = tmp_path / f"picture{suffix}"
+        monkeypatch.setattr(Ask, "save_file", lambda *arguments, path=path: path)
+        open_window.registry.run("file.export_picture")
+        assert path.stat().st_size > 1000
+    path = tmp_path / "graph.json"
+    monkeypatch.setattr(Ask, "save_file", lambda *arguments: path)
+    open_window.session.select(12)
+    open_window.edits.pin([12])
+    open_window.registry.run("file.export_json")
+    document = json.loads(path.read_text(encoding="utf-8"))
+    assert document["nodes"]
+    assert document["links"]
+
+
+def test_an_export_that_cannot_be_written_says_so_beside_the_graph(open_window: MainWindow, tmp_path: Path) -> None:
+    assert not open_window.files.write_json(tmp_path / "missing" / "graph.json")
+    banner = open_window.area.banner
+    assert banner.isVisible()
+    assert "missing" in banner.sentence.text() or "folder" in banner.sentence.text()
+    banner.close_button.click()
+    assert not banner.isVisible()
+
+
+def test_names_are_copied_and_traces_renamed_and_deleted(
+    open_window: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = open_window
+    window.session.select(12)
+    window.registry.run("edit.copy_name")
+    assert QGuiApplication.clipboard().text() == window.session.node_name(12)
+    monkeypatch.setattr(Ask, "text", lambda *arguments: "Texas, first look")
+    window.registry.run("edit.rename_trace")
+    item = window.investigation.traces.topLevelItem(0)
+    assert item is not None
+    assert item.text(0) == "Texas, first look"
+    window.registry.run("edit.delete_trace")
+    assert window.session.graph is None
+    assert window.area.stack.currentIndex() == 0
+    window.registry.run("edit.undo")
+    assert window.session.graph is not None
+    assert window.area.stack.currentIndex() == 1
+
+
+def test_the_budget_is_asked_and_remembered(window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ask, "number", lambda *arguments: 300)
+    window.registry.run("trace.budget")
+    assert window.runs.max_nodes == 300
+    assert window.memory.text("trace/max_nodes", "") == "300"
