@@ -6,7 +6,6 @@ Every export is this one drawing. Texts of graphs and people are data: escaped, 
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -19,10 +18,7 @@ from engine.graphs.colours import DARK, LIGHT, GraphColours, signed_ramp
 from engine.graphs.edge_ranking import STRONGEST, EdgeRanking
 from engine.graphs.formats.atomic import written_whole
 from engine.graphs.glyphs import (
-    CORNER,
-    DIAMOND,
     SIZES,
-    TRIANGLE,
     column_name,
     describe,
     logit_index,
@@ -33,13 +29,14 @@ from engine.graphs.glyphs import (
 )
 from engine.graphs.graph import AttributionGraph, NodeKind
 from engine.graphs.layout import Layout, lay_out
+from engine.graphs.svg_shapes import TEXT, glyph_shape, shortened, text_line, text_width
 from engine.graphs.visible_text import visible_text
 
 WIDTH, HEIGHT = 1160.0, 700.0  # of the grid, unless crowded cells need more
 LARGEST_STRETCH = 2.4
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 24.0, 104.0, 96.0
 FONT = "Inter, 'Segoe UI', 'Helvetica Neue', 'DejaVu Sans', Arial, sans-serif"
-TEXT, SMALL, TITLE = 12.0, 11.0, 17.0  # font sizes in pixels
+SMALL, TITLE = 11.0, 17.0  # font sizes in pixels, beside TEXT
 PINNED_EDGES = 300
 LONGEST_LABEL = 40  # characters
 
@@ -152,7 +149,7 @@ class _Drawing:
             f"<title>{escape(title)}</title>",
             f"<desc>{escape(caption)}</desc>",
             f'<rect id="background" width="100%" height="100%" fill="{c.background}"/>',
-            _text(LEFT, 34, title, c.text, size=TITLE, weight=600, identity="heading"),
+            text_line(LEFT, 34, title, c.text, size=TITLE, weight=600, identity="heading"),
             *self._rows(),
             *self._tokens(),
             *self._edges(),
@@ -160,7 +157,7 @@ class _Drawing:
             *self._logits(),
             *self._labels(),
             *self._legend(),
-            _text(LEFT, self.height - 18, caption, c.muted, size=SMALL, identity="caption"),
+            text_line(LEFT, self.height - 18, caption, c.muted, size=SMALL, identity="caption"),
             "</svg>\n",
         ]
         return "\n".join(parts)
@@ -180,7 +177,7 @@ class _Drawing:
             middle = (top + bottom) / 2
             if last - middle >= TEXT:
                 name = row_name(int(layout.layers[row]), self.graph.n_layers)
-                parts.append(_text(LEFT - 9, middle + 4, name, c.muted, size=SMALL, anchor="end"))
+                parts.append(text_line(LEFT - 9, middle + 4, name, c.muted, size=SMALL, anchor="end"))
                 last = middle
         for border in (LEFT + layout.column_edges * self.stretch_x).tolist():
             parts.append(
@@ -192,7 +189,7 @@ class _Drawing:
     def _slanted(self) -> bool:
         widths = np.diff(self.layout.column_edges) * self.stretch_x
         names = [column_name(self.graph, int(p)) for p in self.layout.positions]
-        fitting = [_width(name, TEXT) + 6 <= width for name, width in zip(names, widths.tolist(), strict=True)]
+        fitting = [text_width(name, TEXT) + 6 <= width for name, width in zip(names, widths.tolist(), strict=True)]
         return bool(sum(fitting) < 0.75 * len(fitting))
 
     def _token_room(self) -> float:
@@ -209,12 +206,16 @@ class _Drawing:
             if slanted:
                 turn = f"rotate(-38 {middle + 4:.1f} {bottom + 16:.1f})"
                 parts.append(
-                    _text(middle + 4, bottom + 16, _short(name, 14), c.text, anchor="end", transform=turn, kind="token")
+                    text_line(
+                        middle + 4, bottom + 16, shortened(name, 14), c.text, anchor="end", transform=turn, kind="token"
+                    )
                 )
             else:
                 room = float(edges[i + 1] - edges[i]) - 4
                 letters = max(int(room / (0.62 * TEXT)), 1)
-                parts.append(_text(middle, bottom + 19, _short(name, letters), c.text, anchor="middle", kind="token"))
+                parts.append(
+                    text_line(middle, bottom + 19, shortened(name, letters), c.text, anchor="middle", kind="token")
+                )
         return [*parts, "</g>"]
 
     # -- what stands in it --------------------------------------------------------------------------------------------
@@ -244,7 +245,7 @@ class _Drawing:
             look = f'fill="{fills[kind]}"'
             if node in pinned:
                 look += f' stroke="{self.colours.text}" stroke-width="2.2"'
-            shape = _glyph(kind, float(self.x[node]), float(self.y[node]), float(self.sizes[node]), look)
+            shape = glyph_shape(kind, float(self.x[node]), float(self.y[node]), float(self.sizes[node]), look)
             name = describe(self.graph, node)
             label = self.labels.get(node)
             told = f"{label} ({name})" if label else name
@@ -260,7 +261,7 @@ class _Drawing:
             index = logit_index(graph, node)
             text = visible_text(graph.logit_text[index], 24)
             share = percent(float(graph.logit_probability[index]))
-            width = _width(f"{text} {share}", TEXT) + 4
+            width = text_width(f"{text} {share}", TEXT) + 4
             room -= width + 14
             if room < 0:
                 break
@@ -291,13 +292,13 @@ class _Drawing:
             text = self.labels.get(node) or f"{int(self.graph.layer[node])} · {int(self.graph.feature[node])}"
             if NodeKind(int(self.graph.kind[node])) is not NodeKind.FEATURE and node not in self.labels:
                 text = describe(self.graph, node)
-            left, top, width, height = box = self._label_box(node, _width(text, TEXT) + 8, boxes)
+            left, top, width, height = box = self._label_box(node, text_width(text, TEXT) + 8, boxes)
             boxes.append(box)
             parts.append(
                 f'<rect x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:g}" rx="3" '
                 f'fill="{c.background}" fill-opacity="0.85"/>'
             )
-            parts.append(_text(left + 4, top + 13, text, c.text, weight=600, kind="label"))
+            parts.append(text_line(left + 4, top + 13, text, c.text, weight=600, kind="label"))
         return [*parts, "</g>"]
 
     def _label_box(self, node: int, width: float, boxes: list[Box]) -> Box:
@@ -327,68 +328,16 @@ class _Drawing:
         for kind in (NodeKind.FEATURE, NodeKind.EMBEDDING, NodeKind.LOGIT, NodeKind.ERROR, NodeKind.BIAS):
             if int(kind) in present:
                 look = f'fill="{c.kind_fills()[kind]}" stroke="{c.outline}" stroke-width="1.1"'
-                parts.append(_glyph(kind, x + 5, y, 10, look))
-                parts.append(_text(x + 15, y + 4, kind.name.lower(), c.muted, size=SMALL))
-                x += 15 + _width(kind.name.lower(), SMALL) + 18
+                parts.append(glyph_shape(kind, x + 5, y, 10, look))
+                parts.append(text_line(x + 15, y + 4, kind.name.lower(), c.muted, size=SMALL))
+                x += 15 + text_width(kind.name.lower(), SMALL) + 18
         words = "strongest inputs of each node, by share of its input"
         ramp = signed_ramp(c)
         end = f"{self.domain:.0%}".replace("%", " %")
-        right = self.width - RIGHT - _width(f"+{end}", SMALL) - 8
+        right = self.width - RIGHT - text_width(f"+{end}", SMALL) - 8
         left = right - 7 * len(ramp)
         for i, colour in enumerate(ramp):
             parts.append(f'<rect x="{left + 7 * i:.1f}" y="{y - 5:.1f}" width="7.2" height="10" fill="{colour}"/>')
-        parts.append(_text(right + 6, y + 4, f"+{end}", c.muted, size=SMALL))
-        parts.append(_text(left - 6, y + 4, f"{words}   −{end}", c.muted, size=SMALL, anchor="end"))
+        parts.append(text_line(right + 6, y + 4, f"+{end}", c.muted, size=SMALL))
+        parts.append(text_line(left - 6, y + 4, f"{words}   −{end}", c.muted, size=SMALL, anchor="end"))
         return [*parts, "</g>"]
-
-
-def _glyph(kind: NodeKind, x: float, y: float, size: float, look: str) -> str:
-    """One node's shape: circle, square, diamond or triangle."""
-    half = size / 2
-    if kind is NodeKind.FEATURE:
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{half:.2f}" {look}/>'
-    if kind in (NodeKind.EMBEDDING, NodeKind.LOGIT):
-        side = half * CORNER
-        return (
-            f'<rect x="{x - side:.1f}" y="{y - side:.1f}" width="{2 * side:.1f}" height="{2 * side:.1f}" '
-            f'rx="{size * 0.1:.1f}" {look}/>'
-        )
-    corners = DIAMOND if kind is NodeKind.ERROR else TRIANGLE
-    points = " ".join(f"{x + half * dx:.1f},{y + half * dy:.1f}" for dx, dy in corners)
-    return f'<polygon points="{points}" {look}/>'
-
-
-def _text(
-    x: float,
-    y: float,
-    text: str,
-    colour: str,
-    *,
-    size: float = TEXT,
-    weight: int = 400,
-    anchor: str = "start",
-    transform: str = "",
-    kind: str = "",
-    identity: str = "",
-) -> str:
-    """One line of text, escaped."""
-    extra = "".join(
-        f" {name}={quoteattr(value)}"
-        for name, value in (("transform", transform), ("class", kind), ("id", identity))
-        if value
-    )
-    style = f' font-weight="{weight}"' if weight != 400 else ""
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" font-size="{size:g}" text-anchor="{anchor}"{style}{extra}>'
-        f"{escape(text)}</text>"
-    )
-
-
-def _width(text: str, size: float) -> float:
-    """About how wide a text is; no font is asked."""
-    letters = sum(1.05 if unicodedata.east_asian_width(letter) in "WF" else 0.6 for letter in text)
-    return letters * size
-
-
-def _short(text: str, letters: int) -> str:
-    return text if len(text) <= letters else text[: max(letters - 1, 0)] + "…"
