@@ -148,7 +148,7 @@ class _Drawing:
             head,
             f"<title>{escape(title)}</title>",
             f"<desc>{escape(caption)}</desc>",
-            f'<rect id="background" width="100%" height="100%" fill="{c.background}"/>',
+            f'<rect id="background" width="{self.width:.0f}" height="{self.height:.0f}" fill="{c.background}"/>',
             text_line(LEFT, 34, title, c.text, size=TITLE, weight=600, identity="heading"),
             *self._rows(),
             *self._tokens(),
@@ -316,7 +316,7 @@ class _Drawing:
             right, bottom = left + width, top + height
             inside = (self.x > left - 3) & (self.x < right + 3) & (self.y > top - 3) & (self.y < bottom + 3)
             hits = sum(a < right and a + w > left and b < bottom and b + h > top for a, b, w, h in boxes)
-            cost = int(np.count_nonzero(inside)) + 5 * hits + 50 * (left < LEFT - 40 or right > self.width - 4)
+            cost = int(np.count_nonzero(inside)) + 5 * hits + 50 * (left < LEFT or right > self.width - 4)
             if cost < least:
                 best, least = (left, top, width, height), cost
         return best
