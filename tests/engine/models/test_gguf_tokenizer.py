@@ -57,7 +57,6 @@ TEXTS = [
     "byte order \ufeff and \U0010ffff",
     "tail blank ",
 ]
-# Text that is markup for one model's tokenizer only.
 PIECES = [*" \n\t0123456789", *"abcdeé日😀½", "  ", "    ", "ing", " the", "<b>", "</b>", "'s", "def ", "\u00a0", "..."]
 
 
@@ -71,36 +70,44 @@ def encoder(model: LanguageModel) -> Encode:
 
 
 @pytest.fixture(scope="module")
-def plain_bpe() -> Encode:
+def smollm_pair() -> tuple[Encode, Encode]:
+    """SmolLM2's tokenizer as it is built today (a prepared folder may be older), and plain BPE."""
     with GgufFile(starters.starter_parts(starters.SMOLLM)[0]) as file:
-        return PlainBpe(file).encode
+        return built(file), PlainBpe(file).encode
 
 
 @pytest.fixture(scope="module")
-def gemma_sentencepiece(tmp_path_factory: pytest.TempPathFactory) -> Encode:
+def gemma_pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Encode, Encode]:
+    """Gemma's tokenizer as it is built today, and SentencePiece."""
     path = tmp_path_factory.mktemp("gemma") / "gemma.gguf"
     path.write_bytes(b"".join(part.read_bytes() for part in starters.starter_parts(starters.GEMMA)))
     with GgufFile(path) as file:
-        processor = sentencepiece_of(file)
+        pair = built(file), sentencepiece_of(file).EncodeAsIds
     path.unlink()
-    encode: Encode = processor.EncodeAsIds
-    return encode
+    return pair
 
 
-def test_smollm_ids_are_those_of_plain_bpe(smollm: LanguageModel, plain_bpe: Encode) -> None:
-    encode = encoder(smollm)
+def built(file: GgufFile) -> Encode:
+    tokenizer = build_tokenizer(file)
+    return lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def test_smollm_ids_are_those_of_plain_bpe(smollm: LanguageModel, smollm_pair: tuple[Encode, Encode]) -> None:
+    encode, reference = smollm_pair
     for text in TEXTS + random_texts(500):
-        assert encode(text) == plain_bpe(text), text
+        assert encode(text) == reference(text), text
+        assert encoder(smollm)(text) == encode(text)
 
 
-def test_gemma_ids_are_sentencepieces(gemma: LanguageModel, gemma_sentencepiece: Encode) -> None:
-    encode = encoder(gemma)
+def test_gemma_ids_are_sentencepieces(gemma: LanguageModel, gemma_pair: tuple[Encode, Encode]) -> None:
+    encode, reference = gemma_pair
     for text in TEXTS + random_texts(500):
-        assert encode(text) == gemma_sentencepiece(text), text
+        assert encode(text) == reference(text), text
+        assert encoder(gemma)(text) == encode(text)
 
 
-def test_known_ids(smollm: LanguageModel) -> None:
-    encode = encoder(smollm)
+def test_known_ids(smollm_pair: tuple[Encode, Encode]) -> None:
+    encode, _ = smollm_pair
     assert encode("\n\n7") == [1116, 39]  # without the split of digits: 198, 198, 39
     assert encode("<|im_start|>user") == [1, *encode("user")]
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from safetensors.torch import load_file
 
 from engine.errors import Cancelled, MachineError, RequestError
-from engine.models import cache, prepared
+from engine.models import cache, prepared, starters
 from engine.models.prepared import Origin, damage, prepare_gguf, to_bfloat16
 from tests.engine.models.gguf_samples import llama_tensors, write_llama
 
@@ -31,8 +32,19 @@ def folder(tmp_path: Path) -> Path:
     return target
 
 
-@given(hnp.arrays(np.float32, 50, elements=st.floats(-(2.0**127), 2.0**127, width=32)))
-def test_rounding_to_bfloat16_is_torchs(values: np.ndarray[Any, Any]) -> None:
+@pytest.fixture(scope="module")
+def tiny_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return write_llama(tmp_path_factory.mktemp("gguf") / "tiny.gguf").read_bytes()
+
+
+# Halves of a step, and one bit to each side, are where rounding can go wrong.
+LOW_BITS = st.one_of(st.sampled_from([0x0000, 0x7FFF, 0x8000, 0x8001, 0xFFFF]), st.integers(0, 0xFFFF))
+
+
+@given(st.lists(st.tuples(st.integers(0, 0x7F00), st.booleans(), LOW_BITS), min_size=1))
+def test_rounding_to_bfloat16_is_torchs(parts: list[tuple[int, bool, int]]) -> None:
+    words = np.array([sign << 31 | high << 16 | low for high, sign, low in parts], np.uint32)
+    values = words.view(np.float32)
     bits = to_bfloat16(values)
     assert bits is not None
     expected = torch.from_numpy(values).to(torch.bfloat16).view(torch.int16).numpy().view(np.uint16)
@@ -171,6 +183,59 @@ def test_a_disk_that_fills_up_half_way_is_one_sentence(
     with pytest.raises(MachineError, match=words):
         prepare_gguf(path, tmp_path / "models" / "tiny", ORIGIN)
     assert list((tmp_path / "models").iterdir()) == []
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_damage_to_a_header_is_prepared_or_refused(tmp_path: Path, tiny_bytes: bytes, data: st.DataObject) -> None:
+    damaged = bytearray(tiny_bytes)
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(24, 9000))
+        new = data.draw(st.one_of(st.binary(min_size=1, max_size=8), st.sampled_from([b"\xff" * 4, b"\0" * 8])))
+        damaged[at : at + len(new)] = new
+    (tmp_path / "damaged.gguf").write_bytes(damaged)
+    target = tmp_path / "models" / "damaged"
+    try:
+        prepare_gguf(tmp_path / "damaged.gguf", target, ORIGIN)
+    except RequestError:
+        assert not target.exists()
+    else:
+        assert damage(target) is None
+        shutil.rmtree(target)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a limit on the size of files is a matter of Unix")
+def test_a_disk_that_is_really_full_is_one_sentence(tmp_path: Path) -> None:
+    """In a process of its own that may write 50 kB a file."""
+    code = """
+import resource, sys
+from pathlib import Path
+from engine.errors import MachineError
+from engine.models.prepared import Origin, prepare_gguf
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+try:
+    prepare_gguf(Path(sys.argv[1]), Path(sys.argv[2]), Origin("tiny", "tiny", "0", "", {}))
+except MachineError as error:
+    print(error.sentence)
+"""
+    path, target = write_llama(tmp_path / "tiny.gguf"), tmp_path / "models" / "tiny"
+    command = [sys.executable, "-c", code, str(path), str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.startswith(f"The disk that holds {target} is full: about ")
+    assert done.stderr == ""
+    assert list(target.parent.iterdir()) == []
+
+
+def test_the_starter_in_the_cache_is_what_is_written_today(tmp_path: Path) -> None:
+    """If this fails, what is written has changed: raise RECIPE, so that every user's folder is made again."""
+    kept = prepared.read_manifest(starters.prepare_starter())
+    (path,) = starters.starter_parts(starters.SMOLLM)
+    prepare_gguf(path, tmp_path / "new", Origin("", "", "", "", {"NOTICE.txt": starters.SMOLLM.notice}))
+    new = prepared.read_manifest(tmp_path / "new")
+    assert kept is not None
+    assert new is not None
+    for name, entry in kept["files"].items():
+        assert new["files"][name]["sha256"] == entry["sha256"], name
 
 
 def test_leftovers_of_a_killed_process_go_after_a_day(tmp_path: Path) -> None:
