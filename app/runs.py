@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -24,7 +25,7 @@ from app.engine_calls import (
 from app.jobs import Failure, JobHost, Outcome, Value
 from app.session import Session
 from app.token_choice import meant_token
-from engine.errors import LoupeError
+from engine.errors import LoupeError, RequestError
 from engine.graphs.visible_text import visible_text
 from engine.tracing.spec import Prompt, Target, TraceSpec
 
@@ -194,7 +195,15 @@ class Runs(QObject):
         if not text:
             return None
         assert self.model is not None
-        return int(self.model.tokenizer.single_token(meant_token(text, candidates)))
+        tokenizer, meant = self.model.tokenizer, meant_token(text, candidates)
+        try:
+            return int(tokenizer.single_token(meant))
+        except RequestError:
+            if meant.startswith(" "):
+                raise
+        with contextlib.suppress(RequestError):
+            return int(tokenizer.single_token(f" {meant}"))  # "Dallas" is two tokens, " Dallas" is one.
+        return int(tokenizer.single_token(meant))
 
     def trace_token(self, token_id: int) -> None:
         """Trace one candidate for the next token."""

@@ -101,9 +101,7 @@ def test_cancel_stops_the_running_job_and_drops_what_waits(host: JobHost, watche
     assert watcher.outcomes == [Cancelled(), Cancelled()]
 
 
-def test_a_newer_job_of_the_same_kind_makes_the_older_one_stale(
-    host: JobHost, watcher: Watcher, qtbot: QtBot
-) -> None:
+def test_a_newer_job_of_the_same_kind_makes_the_older_one_stale(host: JobHost, watcher: Watcher, qtbot: QtBot) -> None:
     stubborn = threading.Event()
 
     def deaf(progress: Progress, cancel: threading.Event) -> str:

@@ -41,9 +41,7 @@ def test_the_chat_template_is_a_choice(qapp: QApplication, smollm: LanguageModel
     assert sum(chip.special for chip in prompt.chips) >= 4
 
 
-def test_generated_tokens_follow_the_prompt_and_go_when_it_changes(
-    qapp: QApplication, smollm: LanguageModel
-) -> None:
+def test_generated_tokens_follow_the_prompt_and_go_when_it_changes(qapp: QApplication, smollm: LanguageModel) -> None:
     prompt = PromptState()
     prompt.set_model(loaded(smollm))
     prompt.edit(text="The capital of Texas is")

@@ -108,7 +108,9 @@ def test_visited_behaves_like_a_list_with_a_cursor(steps: list[int | str]) -> No
             visited.visit(step)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda inner: st.dictionaries(st.text(), inner)))
+@given(
+    st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda inner: st.dictionaries(st.text(), inner))
+)
 def test_view_settings_of_any_file_are_usable(stored: object) -> None:
     settings = ViewSettings.from_json(stored)
     assert 0 < settings.node_threshold <= 1

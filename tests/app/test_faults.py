@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QtMsgType, qInstallMessageHandler
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from app.fault_log import FaultCatcher, logger, start_log
+from app.garbage import GarbageKeeper
+from app.places import log_file
+from app.window import MainWindow
+
+
+class Node:
+    """Part of a cycle."""
+
+    other: Node | None = None
+
+
+def test_a_fault_becomes_one_sentence_and_its_traceback_is_in_the_log(
+    window: MainWindow, qtbot: QtBot, home: Path
+) -> None:
+    start_log()
+    faults = FaultCatcher()
+    faults.caught.connect(window.show_fault)
+    try:
+        raise RuntimeError("the <b>thing</b> broke")
+    except RuntimeError as error:
+        with qtbot.waitSignal(faults.caught):
+            faults._unhandled(type(error), error, error.__traceback__)
+    sentence = window.start.banner.sentence.text()
+    assert window.start.banner.isVisible()
+    assert str(log_file()) in sentence
+    assert "Traceback" not in sentence
+    for handler in logger.handlers:
+        handler.flush()
+    written = log_file().read_text(encoding="utf-8")
+    assert "Traceback" in written
+    assert "test_faults.py" in written
+    assert log_file().is_relative_to(home)
+
+
+def test_hooks_are_put_back(qapp: QApplication) -> None:
+    before = (sys.excepthook, threading.excepthook)
+    faults = FaultCatcher()
+    faults.install()
+    assert sys.excepthook != before[0]
+    faults.remove()
+    assert (sys.excepthook, threading.excepthook) == before
+    qInstallMessageHandler(None)
+
+
+def test_qts_own_messages_are_logged(home: Path) -> None:
+    from app.fault_log import _qt_message
+
+    start_log()
+    _qt_message(QtMsgType.QtWarningMsg, None, "something odd")  # type: ignore[arg-type]
+    for handler in logger.handlers:
+        handler.flush()
+    assert "Qt: something odd" in log_file().read_text(encoding="utf-8")
+
+
+def test_a_log_that_cannot_be_written_is_no_reason_to_stop(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.parent.mkdir(parents=True, exist_ok=True)
+    home.write_text("a file where the folder should be")
+    start_log()
+    logger.error("nobody reads this")
+
+
+def test_cyclic_garbage_goes_in_the_thread_of_the_window(qapp: QApplication) -> None:
+    keeper = GarbageKeeper()
+    keeper.start()
+    try:
+        assert not gc.isenabled()
+        for _ in range(gc.get_threshold()[0] + 10):
+            one, two = Node(), Node()
+            one.other, two.other = two, one
+        assert keeper.collect_due() >= 0
+        assert keeper.collect_due() == -1
+    finally:
+        keeper.stop()
+    assert gc.isenabled()

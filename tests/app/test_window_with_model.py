@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from PySide6.QtCore import QModelIndex, Qt
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from app.engine_calls import LoadedModel
+from app.jobs import Value
+from app.samples import load_samples
+from app.session import ViewSettings
+from app.window import MainWindow
+from engine.errors import MachineError
+from engine.graphs import NodeKind
+from engine.models.language_model import LanguageModel
+from engine.progress import checkpoint
+
+SECONDS = 60_000
+
+
+@pytest.fixture
+def ready(window: MainWindow, smollm: LanguageModel) -> Iterator[MainWindow]:
+    """A window that has SmolLM2 in memory already, and traces few nodes."""
+    window.runs.choose_model("SmolLM2-135M-Instruct")
+    window.runs.state.model = smollm
+    facts = LoadedModel(
+        "SmolLM2-135M-Instruct", smollm.name, smollm.fingerprint, "cpu", "float32", 30, smollm.tokenizer
+    )
+    window.runs._model_opened(Value(facts))
+    window.runs.max_nodes = 60
+    yield window
+
+
+def wait_until_idle(qtbot: QtBot, window: MainWindow) -> None:
+    qtbot.waitUntil(lambda: not window.host.busy and not window.runs._look.isActive(), timeout=SECONDS)
+
+
+def type_prompt(qtbot: QtBot, window: MainWindow, text: str) -> None:
+    window.prompt_bar.editor.setPlainText(text)
+    window.prompt_bar.commit()
+    wait_until_idle(qtbot, window)
+
+
+def test_the_first_click_of_a_first_visitor(window: MainWindow, smollm: LanguageModel, qtbot: QtBot) -> None:
+    window.runs.max_nodes = 60
+    button = window.start.sample_buttons[0]
+    button.click()
+    qtbot.waitUntil(lambda: window.session.graph is not None, timeout=SECONDS)
+    wait_until_idle(qtbot, window)
+    session = window.session
+    assert session.prompt.next[0].text == " Austin"
+    assert session.report["conservation_error"] < 1e-4
+    assert window.area.stack.currentIndex() == 1
+    assert [chip.visible for chip in session.prompt.chips][0] == "<|im_start|>"
+    assert window.status.model.text().startswith("SmolLM2")
+    said = [label.text() for label in window.status.scores if label.isVisible()]
+    assert any("do not apply to neurons" in text for text in said)
+    assert any(text.startswith("conservation") for text in said)
+    item = window.investigation.traces.topLevelItem(0)
+    assert item is not None
+    assert item.text(0) == "The capital of Texas is"
+    assert window.memory.recent_projects() != []
+
+
+def test_the_samples_say_what_the_model_says(smollm: LanguageModel) -> None:
+    from engine.tracing.spec import Prompt
+
+    for sample in load_samples().prompts:
+        ids = smollm.tokenizer.encode(Prompt(sample.text))
+        assert smollm.top_tokens(ids, 1)[0].text == sample.says, sample.text
+
+
+def test_typing_shows_tokens_and_what_comes_next(ready: MainWindow, qtbot: QtBot) -> None:
+    type_prompt(qtbot, ready, "The opposite of hot is")
+    bars = ready.prompt_bar.bars.bars
+    assert bars.rowCount() == 8
+    assert bars.data(bars.index(0, 0)) == "␣cold"
+    assert ready.prompt_bar.chips.chips.rowCount() == 6
+    ready.prompt_bar.bos.click()
+    assert ready.prompt_bar.chips.chips.rowCount() == 5
+
+
+def test_a_click_on_a_generated_token_traces_it(ready: MainWindow, qtbot: QtBot) -> None:
+    type_prompt(qtbot, ready, "The capital of Texas is")
+    ready.prompt_bar.count.setValue(3)
+    ready.registry.run("trace.generate")
+    wait_until_idle(qtbot, ready)
+    prompt = ready.session.prompt
+    assert [chip.generated for chip in prompt.chips[-3:]] == [True, True, True]
+    index = len(prompt.ids) + 1
+    wanted = prompt.chips[index].token_id
+    ready.prompt_bar.chips.clicked.emit(ready.prompt_bar.chips.chips.index(index, 0))
+    qtbot.waitUntil(lambda: ready.session.graph is not None, timeout=SECONDS)
+    graph = ready.session.graph
+    assert graph is not None
+    assert graph.token_ids == prompt.all_ids[:index]
+    assert [int(graph.feature[node]) for node in graph.of_kind(NodeKind.LOGIT)] == [wanted]
+    assert prompt.traced == index
+    assert len(prompt.chips) == len(prompt.ids) + 3
+
+
+def test_a_click_on_a_bar_or_a_typed_token_is_the_target(ready: MainWindow, qtbot: QtBot) -> None:
+    type_prompt(qtbot, ready, "The capital of Texas is")
+    bars = ready.prompt_bar.bars
+    bars.clicked.emit(bars.bars.index(1, 0))
+    qtbot.waitUntil(lambda: ready.session.graph is not None, timeout=SECONDS)
+    second = ready.session.prompt.next[1]
+    graph = ready.session.graph
+    assert graph is not None
+    assert graph.logit_text == (second.text,)
+    ready.prompt_bar.target.setEditText("Austin")
+    ready.prompt_bar.against.setEditText("Dallas")  # typed without its blank: " Dallas" is meant
+    ready.registry.run("trace.run")
+    qtbot.waitUntil(lambda: ready.session.graph is not graph, timeout=SECONDS)
+    rows = ready.session.project.traces()  # type: ignore[union-attr]
+    assert [row.title for row in rows][-1] == "The capital of Texas is → Austin − Dallas"
+
+
+def test_the_prompts_own_tokens_can_be_explained(ready: MainWindow, qtbot: QtBot) -> None:
+    type_prompt(qtbot, ready, "The capital of Texas is")
+    chips = ready.prompt_bar.chips
+    chips.setCurrentIndex(chips.chips.index(4, 0))
+    qtbot.keyClick(chips, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: ready.session.graph is not None, timeout=SECONDS)
+    assert ready.session.graph is not None
+    assert ready.session.graph.logit_text == (" Texas",)
+    assert ready.session.graph.n_positions == 4
+    chips.clicked.emit(QModelIndex())  # nothing under the pointer
+    ready.runs.trace_chip(0)
+    assert "first token" in ready.prompt_bar.banner.sentence.text()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "target", "against", "words"),
+    [
+        ("", "", "", "Type a prompt first"),
+        ("   ", "", "", "Type a prompt first"),
+        ("The capital of Texas is", "Schwarzenegger", "", "token"),
+        ("The capital of Texas is", "", "Dallas", "before the one it is set against"),
+    ],
+)
+def test_a_wrong_request_is_one_sentence_beside_the_prompt(
+    ready: MainWindow, qtbot: QtBot, prompt: str, target: str, against: str, words: str
+) -> None:
+    type_prompt(qtbot, ready, prompt)
+    ready.prompt_bar.target.setEditText(target)
+    ready.prompt_bar.against.setEditText(against)
+    ready.registry.run("trace.run")
+    wait_until_idle(qtbot, ready)
+    banner = ready.prompt_bar.banner
+    assert banner.isVisible()
+    assert words in banner.sentence.text()
+    assert "Traceback" not in banner.sentence.text()
+    assert ready.session.graph is None
+    type_prompt(qtbot, ready, "Another prompt")
+    assert not banner.isVisible()
+
+
+def test_what_a_feature_writes_is_found_once_and_kept(ready: MainWindow, qtbot: QtBot) -> None:
+    type_prompt(qtbot, ready, "The capital of Texas is")
+    ready.registry.run("trace.run")
+    qtbot.waitUntil(lambda: ready.session.graph is not None, timeout=SECONDS)
+    wait_until_idle(qtbot, ready)
+    graph = ready.session.graph
+    assert graph is not None
+    node = int(graph.of_kind(NodeKind.FEATURE)[-1])
+    with qtbot.waitSignal(ready.runs.effectsChanged, timeout=SECONDS):
+        ready.session.select(node)
+    assert ready.inspector.effects.isVisible()
+    known = ready.runs.known_effects(node)
+    assert known is not None
+    assert len(known.top) == 10
+    assert known.top[0][1] >= known.top[-1][1]
+    # Without the model, in another session, it is still known.
+    path = ready.session.project.path  # type: ignore[union-attr]
+    ready.session.set_project(None)
+    ready.runs.model = None
+    ready.session.open_project(path)
+    ready.session.select(node)
+    assert ready.inspector.effects.isVisible()
+
+
+def test_cancel_leaves_the_window_as_it_was(ready: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    entered = threading.Event()
+
+    def endless(state: Any, spec: Any, features: str, trust: bool, progress: Any, cancel: threading.Event) -> None:
+        progress("Tracing layer 3", 0.3)
+        entered.set()
+        while True:
+            checkpoint(cancel)
+
+    monkeypatch.setattr("app.runs.run_trace", endless)
+    type_prompt(qtbot, ready, "The capital of Texas is")
+    ready.registry.run("trace.run")
+    qtbot.waitUntil(entered.is_set)
+    qtbot.waitUntil(ready.status.job.isVisible)
+    qtbot.waitUntil(lambda: ready.status.job.stage.text() == "Tracing layer 3")
+    assert not ready.registry.action("trace.run").isEnabled()
+    ready.registry.run("trace.cancel")
+    wait_until_idle(qtbot, ready)
+    assert not ready.status.job.isVisible()
+    assert ready.session.graph is None
+    assert not ready.prompt_bar.banner.isVisible()
+    assert ready.registry.action("trace.run").isEnabled()
+
+
+def test_closing_while_a_trace_runs_is_bounded_and_loses_nothing(
+    ready: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    type_prompt(qtbot, ready, "The capital of Texas is")
+    ready.registry.run("trace.run")
+    qtbot.waitUntil(lambda: ready.session.graph is not None, timeout=SECONDS)
+    wait_until_idle(qtbot, ready)
+    path = ready.session.project.path  # type: ignore[union-attr]
+    ready.edits.pin([10, 11])
+    ready.investigation.note.setPlainText("not written yet")
+    ready.runs.max_nodes = 1000
+    ready.registry.run("trace.run")
+    qtbot.waitUntil(lambda: ready.host.current is not None)
+    ready.close()
+    qtbot.waitUntil(lambda: not ready.isVisible(), timeout=10_000)
+    assert ready.stopped
+    from engine.projects import Project
+
+    with Project.open(path) as project:
+        number = project.traces()[0].id
+        annotations = project.annotations(number)
+        assert annotations.pins == (10, 11)
+        assert annotations.note == "not written yet"
+
+
+def test_a_machine_that_cannot_says_so_beside_the_prompt(
+    ready: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_small(*arguments: Any) -> None:
+        raise MachineError("This trace needs about 80 GB of memory and 16 GB are free; trace fewer nodes.")
+
+    monkeypatch.setattr("app.runs.run_trace", too_small)
+    type_prompt(qtbot, ready, "The capital of Texas is")
+    ready.registry.run("trace.run")
+    wait_until_idle(qtbot, ready)
+    assert "fewer nodes" in ready.prompt_bar.banner.sentence.text()
+
+
+def test_sliders_follow_the_graph(ready: MainWindow, qtbot: QtBot, qapp: QApplication) -> None:
+    type_prompt(qtbot, ready, "The opposite of hot is")
+    ready.registry.run("trace.run")
+    qtbot.waitUntil(lambda: ready.session.graph is not None, timeout=SECONDS)
+    strip, session = ready.area.strip, ready.session
+    before = strip.readout.text()
+    strip.influence.setValue(400)
+    assert session.settings == ViewSettings(node_threshold=0.4)
+    assert strip.readout.text() != before
+    assert "nodes, explains" in strip.readout.text()
