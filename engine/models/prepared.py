@@ -16,7 +16,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,10 +179,15 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     return manifest
 
 
-def damage(folder: Path, *, thorough: bool = False, cancel: threading.Event | None = None) -> str | None:
+def damage(
+    folder: Path,
+    *,
+    checksums: Literal["never", "changed", "always"] = "changed",
+    cancel: threading.Event | None = None,
+) -> str | None:
     """What is wrong with a prepared folder, in a few words, or None if it is whole.
 
-    Sizes are compared each time; checksums when `thorough`, or where a file's time is not the one noted.
+    Sizes are compared each time; `checksums`: "changed" computes those of files whose time is not the one noted.
     """
     manifest = read_manifest(folder)
     if manifest is None:
@@ -194,13 +199,14 @@ def damage(folder: Path, *, thorough: bool = False, cancel: threading.Event | No
             stat = path.stat()
             if stat.st_size != entry["size"]:
                 return f"{name} has {stat.st_size:,} bytes instead of {entry['size']:,}"
-            if not thorough and stat.st_mtime_ns == entry.get("mtime_ns"):
+            unchanged = stat.st_mtime_ns == entry.get("mtime_ns")
+            if checksums == "never" or (unchanged and checksums == "changed"):
                 continue
             if fingerprint.file_sha256(path, cancel=cancel) != entry["sha256"]:
                 return f"the checksum of {name} differs"
         except OSError:
             return f"{name} is missing or cannot be read"
-        touched = touched or stat.st_mtime_ns != entry.get("mtime_ns")
+        touched = touched or not unchanged
         entry["mtime_ns"] = stat.st_mtime_ns
     if touched:
         # The files are right and were only copied or touched: note their new times, if that can be done.

@@ -6,39 +6,16 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 from tokenizers import Tokenizer
 
 from engine.errors import RequestError
 from engine.models.chat_template import ChatTemplate
+from engine.models.prompt import Prompt
 
 _BLANK = "\u2581"  # SentencePiece's visible blank
 _VISIBLE = {" ": "␣", "\n": "⏎", "\r": "␍", "\t": "⇥", "\u00a0": "⍽"}
-
-
-class PromptText(Protocol):
-    """What is read of a prompt; engine.tracing.spec.Prompt is one (the models know nothing of traces)."""
-
-    @property
-    def text(self) -> str:
-        """What the user typed."""
-
-    @property
-    def token_ids(self) -> tuple[int, ...] | None:
-        """Token ids given directly, used as they are."""
-
-    @property
-    def bos(self) -> bool:
-        """Whether the model's BOS goes in front."""
-
-    @property
-    def chat(self) -> bool:
-        """Whether the text is a user's turn of the chat template."""
-
-    @property
-    def system(self) -> str | None:
-        """The system text of the chat."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +81,7 @@ class ModelTokenizer:
         """Whether the token stands for markup such as BOS rather than for text."""
         return token_id in self._special
 
-    def encode(self, prompt: PromptText) -> list[int]:
+    def encode(self, prompt: Prompt) -> list[int]:
         """The prompt's token ids, with BOS in front unless it begins with a special token or the prompt says no.
 
         Raises

@@ -14,7 +14,7 @@ from engine.errors import RequestError
 from engine.models import starters
 from engine.models.gguf_file import GgufFile
 from engine.models.gguf_tokenizer import build_tokenizer
-from engine.tracing.spec import Prompt
+from engine.models.prompt import Prompt
 from tests.engine.models.gguf_samples import MERGES, vocabulary, write_llama
 from tests.engine.models.reference_tokenizers import PlainBpe, sentencepiece_of
 

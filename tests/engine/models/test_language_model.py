@@ -12,7 +12,7 @@ import torch
 
 from engine.errors import Cancelled, RequestError
 from engine.models.cancellation import cancellable
-from engine.tracing.spec import Prompt
+from engine.models.prompt import Prompt
 
 if TYPE_CHECKING:
     from engine.models.language_model import LanguageModel

@@ -21,8 +21,8 @@ from engine.models import load_model, memory
 from engine.models.cache import models_folder
 from engine.models.catalogue import find_models
 from engine.models.devices import choose_device, choose_dtype
+from engine.models.prompt import Prompt
 from engine.models.starters import STARTER_ID, prepare_starter
-from engine.tracing.spec import Prompt
 from tests.engine.models.gguf_samples import llama_tensors, write_llama
 
 

@@ -64,7 +64,7 @@ def test_the_folder_holds_the_weights_in_bfloat16(folder: Path) -> None:
     assert len(weights) == len(tensors)
     assert (folder / "NOTICE.txt").read_text() == "Modified.\n"
     assert damage(folder) is None
-    assert damage(folder, thorough=True) is None
+    assert damage(folder, checksums="always") is None
 
 
 def test_progress_grows_to_one_and_nothing_is_left_beside(tmp_path: Path) -> None:
@@ -124,11 +124,12 @@ def test_damage_with_the_old_size_and_time_needs_the_thorough_check(folder: Path
     weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     os.utime(weights, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert damage(folder) is None
-    assert damage(folder, thorough=True) == "the checksum of model.safetensors differs"
+    assert damage(folder, checksums="always") == "the checksum of model.safetensors differs"
 
 
 def test_a_touched_folder_is_checked_once_and_remembered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.utime(folder / "model.safetensors", ns=(1, 1))
+    assert damage(folder, checksums="never") is None
     assert damage(folder) is None
 
     def refuse(*args: object, **kwargs: object) -> str:
@@ -150,7 +151,7 @@ def test_a_manifest_that_points_elsewhere_counts_for_nothing(folder: Path, name:
 def test_a_damaged_folder_is_replaced(folder: Path, tmp_path: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"")
     prepare_gguf(tmp_path / "tiny.gguf", folder, ORIGIN)
-    assert damage(folder, thorough=True) is None
+    assert damage(folder, checksums="always") is None
     assert [entry.name for entry in folder.parent.iterdir()] == ["tiny"]
 
 

@@ -53,7 +53,7 @@ def test_preparing_joins_the_parts_and_happens_once(tiny: Starter, tmp_path: Pat
     seen: list[float] = []
     folder = prepare_starter("TINY", lambda stage, share: seen.append(share))
     assert folder == tmp_path / "cache" / "models" / "tiny"
-    assert prepared.damage(folder, thorough=True) is None
+    assert prepared.damage(folder, checksums="always") is None
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
     assert [entry.name for entry in folder.parent.iterdir()] == ["tiny"]

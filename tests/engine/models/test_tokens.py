@@ -11,8 +11,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from engine.errors import RequestError
 from engine.models.chat_template import ChatTemplate
+from engine.models.prompt import Prompt
 from engine.models.tokens import ModelTokenizer
-from engine.tracing.spec import Prompt
 from tests.engine.models.gguf_samples import byte_characters
 
 if TYPE_CHECKING:
