@@ -6,13 +6,25 @@ import faulthandler
 import os
 import sys
 from pathlib import Path
+from typing import IO
 
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
 from app.fault_log import FaultCatcher, logger, start_log
 from app.garbage import GarbageKeeper
+from app.places import log_file
 from app.window import MainWindow
+
+
+def _watch_crashes() -> IO[str] | None:
+    """Where the interpreter writes its stacks should native code crash: beside the log."""
+    try:
+        file = log_file().with_name("crash.txt").open("a", encoding="utf-8")
+    except OSError:
+        return None
+    faulthandler.enable(file=file)
+    return file
 
 
 def run(project: Path | None) -> int:
@@ -24,6 +36,7 @@ def run(project: Path | None) -> int:
     app = QApplication(sys.argv[:1])
     faults = FaultCatcher()
     faults.install()
+    crash_file = _watch_crashes()
     garbage = GarbageKeeper()
     garbage.start()
     window = MainWindow(app)
@@ -37,6 +50,9 @@ def run(project: Path | None) -> int:
     status = app.exec()
     garbage.stop()
     faults.remove()
+    if crash_file is not None:
+        faulthandler.disable()
+        crash_file.close()
     if not window.stopped:
         # A job that does not stop would keep the process alive; nothing it does can still be wanted.
         logger.error("the engine thread did not stop; leaving without it")

@@ -24,8 +24,11 @@ class Menus(QObject):
         super().__init__(window)
         self.window = window
         self.recent = QMenu("Open &recent", window)
+        self._menus: list[QMenu] = []
         for title in MENUS:
-            menu = window.menuBar().addMenu(title)
+            menu = QMenu(title, window.menuBar())
+            window.menuBar().addMenu(menu)
+            self._menus.append(menu)
             self._fill(menu, title)
             if title == "&View":
                 panels = menu.addMenu("&Panels")

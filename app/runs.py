@@ -131,15 +131,18 @@ class Runs(QObject):
         """Ask what the model says next; gives way to everything else."""
         if self.model is None or not self.session.prompt.ids or self.loud_job:
             return
-        job = bind(next_tokens, self.state, self.session.prompt.ids, NEXT_COUNT)
-        self.host.submit("next", "Reading the prompt", job, self._next_found, quiet=True)
+        ids = self.session.prompt.ids
+        job = bind(next_tokens, self.state, ids, NEXT_COUNT)
+        self.host.submit("next", "Reading the prompt", job, partial(self._next_found, ids), quiet=True)
 
     @property
     def loud_job(self) -> bool:
         """True while a job runs that a look at the next token must not disturb."""
         return self.host.current is not None and not self.host.current.quiet
 
-    def _next_found(self, outcome: Outcome) -> None:
+    def _next_found(self, ids: tuple[int, ...], outcome: Outcome) -> None:
+        if ids != self.session.prompt.ids:
+            return  # The prompt went on while the model read it.
         if isinstance(outcome, Value):
             self.session.prompt.set_next(outcome.value)
         elif isinstance(outcome, Failure):

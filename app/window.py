@@ -166,6 +166,7 @@ class MainWindow(QMainWindow):
         self.start.sampleChosen.connect(self._run_sample)
         self.start.projectChosen.connect(self.files.open_path)
         theme_watcher().changed.connect(self._restyle)
+        session.traceChanged.connect(self._show_size)
         self._draft_pause = QTimer(self)
         self._draft_pause.setSingleShot(True)
         self._draft_pause.setInterval(DRAFT_PAUSE_MS)
@@ -236,6 +237,10 @@ class MainWindow(QMainWindow):
     def _model_changed(self) -> None:
         if self.runs.model is not None:
             self.memory.set_text("model", self.runs.wanted_model)
+
+    @Slot()
+    def _show_size(self) -> None:
+        self.look.show_size()
 
     @Slot()
     def _beat(self) -> None:

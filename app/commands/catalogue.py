@@ -53,10 +53,6 @@ def _edit(window: MainWindow) -> list[Command]:
                 tip="Name the selected node"),
         Command("edit.copy_name", "&Copy node's name", EDIT, hands.copy_name, ("Ctrl+Shift+C",), "copy",
                 asked.has_selection, section=1),
-        Command("edit.rename_trace", "Rename &trace…", EDIT, hands.rename_trace, (), "label", asked.can_edit,
-                section=4),
-        Command("edit.delete_trace", "Delete trace", EDIT, hands.delete_trace, (), "delete", asked.can_edit,
-                section=4, tip="Take the open trace out of the project; undo brings it back"),
     ]  # fmt: skip
 
 
@@ -78,6 +74,10 @@ def _groups(window: MainWindow) -> list[Command]:
         Command("edit.rename_group", "Rename group", EDIT, hands.rename_group, (), "label", asked.has_group,
                 section=2),
         *colours,
+        Command("edit.rename_trace", "Rename &trace…", EDIT, hands.rename_trace, (), "label", asked.can_edit,
+                section=4),
+        Command("edit.delete_trace", "Delete trace", EDIT, hands.delete_trace, (), "delete", asked.can_edit,
+                section=4, tip="Take the open trace out of the project; undo brings it back"),
     ]  # fmt: skip
 
 
@@ -129,6 +129,11 @@ def _view(window: MainWindow) -> list[Command]:
                 checked=partial(look.is_theme, name), section=3)
         for name, title in (("system", "Theme of the &system"), ("light", "&Light theme"), ("dark", "&Dark theme"))
     ]  # fmt: skip
+    sizes = [
+        Command(f"view.size.{name}", f"Size of features: {name}", VIEW, partial(look.set_size_by, name), (), "",
+                checked=partial(look.is_size_by, name), section=2)
+        for name in ("influence", "activation", "none")
+    ]  # fmt: skip
     return [
         Command("view.fit", "&Fit graph", VIEW, look.fit, ("F",), "fit", asked.has_graph),
         Command("view.zoom_in", "Zoom &in", VIEW, look.zoom_in, ("+",), "zoom-in", asked.has_graph),
@@ -140,6 +145,7 @@ def _view(window: MainWindow) -> list[Command]:
                 checked=look.bos_hidden, section=1),
         Command("view.table", "Node &table", VIEW, look.toggle_table, ("T",), "", checked=look.table_shown,
                 section=1),
+        *sizes,
         *themes,
         Command("view.colour_blind", "&Orange and blue instead of green and purple", VIEW, look.toggle_colour_blind,
                 (), "", checked=look.is_colour_blind, section=3),

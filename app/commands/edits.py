@@ -104,7 +104,7 @@ class Edits:
         """Keep the notes of the open trace."""
         if text == self.session.annotations.note:
             return False
-        return self._write("investigation", lambda project, trace: project.set_note(trace, text))
+        return self._write("investigation", lambda project, trace: project.set_note(trace, text, merge="note"))
 
     def rename_trace(self, number: int, title: str) -> bool:
         """Give a trace another title."""

@@ -24,6 +24,9 @@ class Look:
         if self.scheme not in ("system", "light", "dark"):
             self.scheme = "system"
         self.colour_blind = window.memory.text("colour_blind", "no") == "yes"
+        self.size_by = window.memory.text("size_by", "influence")
+        if self.size_by not in ("influence", "activation", "none"):
+            self.size_by = "influence"
         self._normal_size = app.font().pointSizeF()
 
     def start(self) -> None:
@@ -94,6 +97,21 @@ class Look:
     def zoom_out(self) -> None:
         """A step away."""
         self.window.area.canvas.zoom_out()
+
+    def set_size_by(self, what: str) -> None:
+        """Let the size of features say "influence", "activation" or "none"."""
+        self.size_by = what
+        self.window.memory.set_text("size_by", what)
+        self.show_size()
+        self.window.registry.refresh()
+
+    def is_size_by(self, what: str) -> bool:
+        """Whether this is what the size of features says."""
+        return self.size_by == what
+
+    def show_size(self) -> None:
+        """Draw the features of the open graph in the chosen size."""
+        self.window.area.canvas.set_size_by(self.size_by)
 
     def toggle_errors(self) -> None:
         """Hide or show error nodes."""

@@ -33,6 +33,11 @@ class Command:
     shown_keys: str = ""
 
     @property
+    def name(self) -> str:
+        """What the command is called whatever the session: "Undo", "Pin"."""
+        return self.id.rpartition(".")[2].capitalize() if callable(self.title) else self.words.rstrip("…")
+
+    @property
     def words(self) -> str:
         """The title without its mnemonic."""
         title = self.title() if callable(self.title) else self.title

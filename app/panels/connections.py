@@ -46,6 +46,7 @@ class ConnectionsModel(QAbstractTableModel):
         self._all: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._rows = self._all
         self._words = ""
+        self._largest = 1.0
 
     def show_node(self, node: int) -> None:
         """Show the edges of another node (-1: none)."""
@@ -57,6 +58,9 @@ class ConnectionsModel(QAbstractTableModel):
         else:
             edges = graph.outputs(node)
         self._all = edges
+        self._largest = 1.0
+        if graph is not None and len(edges):
+            self._largest = max(float(np.abs(graph.share[edges]).max()), 1e-12)
         self._refilter()
 
     def set_words(self, words: str) -> None:
@@ -113,7 +117,7 @@ class ConnectionsModel(QAbstractTableModel):
                 (
                     "The node at the other end; Enter or double-click goes there",
                     "Direct effect of the source on the target's value, attention and norms held fixed",
-                    "The weight as a share of all input of the target; drawn by square root, so that small ones show",
+                    "The weight as a share of all input of the target, drawn beside the largest share in this list",
                 )[section]
             )
         return None
@@ -128,7 +132,7 @@ class ConnectionsModel(QAbstractTableModel):
         if role == NODE_ROLE:
             return node
         if role == SHARE_ROLE:
-            return float(graph.share[edge])
+            return float(graph.share[edge]) / self._largest
         if role == Qt.ItemDataRole.DisplayRole:
             label = self._session.annotations.labels.get(node)
             name = label or short_name(graph, node)

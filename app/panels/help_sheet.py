@@ -37,7 +37,7 @@ def help_rows(registry: Registry) -> list[tuple[str, list[tuple[str, str]]]]:
             keys = ", ".join(key.toString(QKeySequence.SequenceFormat.NativeText) for key in action.shortcuts())
             keys = keys or action.command.shown_keys
             if keys:
-                entries.append((action.command.words.rstrip("…"), keys))
+                entries.append((action.command.name, keys))
         if entries:
             rows.append((menu.replace("&", ""), entries))
     return rows

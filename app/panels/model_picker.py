@@ -36,7 +36,7 @@ class _Picker(QComboBox):
         self._items = QStandardItemModel(self)
         self.setModel(self._items)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(16)
+        self.setMinimumContentsLength(14)
         self.view().setMinimumWidth(320)
         self._current = ""
         self.activated.connect(self._activated)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QObject, QSize, Qt, Slot
-from PySide6.QtGui import QKeyEvent, QKeySequence
-from PySide6.QtWidgets import QDialog, QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from PySide6.QtGui import QBrush, QColor, QIcon, QKeyEvent, QKeySequence, QPixmap
+from PySide6.QtWidgets import QDialog, QHeaderView, QLineEdit, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
 
 from app.commands import CommandAction, Registry
+from app.panels.plain import tip
+from app.theme import current_theme, icon
 
 ACTION_ROLE = Qt.ItemDataRole.UserRole
 
@@ -40,9 +42,18 @@ class CommandPalette(QDialog):
         self.line = QLineEdit()
         self.line.setPlaceholderText("Type a few letters of a command")
         self.line.setAccessibleName("Find a command")
-        self.list = QListWidget()
+        self.list = QTreeWidget()
         self.list.setAccessibleName("Commands")
-        self.list.setFrameShape(QListWidget.Shape.NoFrame)
+        self.list.setHeaderHidden(True)
+        self.list.setRootIsDecorated(False)
+        self.list.setIndentation(0)
+        self.list.setUniformRowHeights(True)
+        self.list.setColumnCount(3)
+        header = self.list.header()
+        header.setStretchLastSection(False)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(2, QHeaderView.ResizeMode.ResizeToContents)
         self.list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.list.setIconSize(QSize(16, 16))
         column = QVBoxLayout(self)
@@ -53,9 +64,14 @@ class CommandPalette(QDialog):
         self.line.returnPressed.connect(self._run)
         self.list.itemClicked.connect(self._run)
         self.line.installEventFilter(self)
+        # Commands without an icon stand in line with the others.
+        empty = QPixmap(16, 16)
+        empty.fill(Qt.GlobalColor.transparent)
+        self._no_icon = QIcon(empty)
 
     def popup(self) -> None:
         """Show the palette at the top of the window, empty."""
+        self.setStyleSheet(f"#palette {{ border: 1px solid {current_theme().border}; }}")
         self._registry.refresh()
         self.line.clear()
         self._filter("")
@@ -77,22 +93,31 @@ class CommandPalette(QDialog):
             if score is not None:
                 ranked.append((score + (0 if action.isEnabled() else 1000), order, action))
         self.list.clear()
+        muted = QBrush(QColor(current_theme().muted))
         for _, _, action in sorted(ranked, key=_rank):
             keys = action.shortcut().toString(QKeySequence.SequenceFormat.NativeText) or action.command.shown_keys
-            item = QListWidgetItem(action.icon(), f"{action.command.words}    {keys}".rstrip())
-            item.setData(ACTION_ROLE, action.command.id)
-            item.setToolTip(action.toolTip())
-            if not action.isEnabled():
-                item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEnabled)
-            self.list.addItem(item)
-        self.list.setCurrentRow(0)
+            item = QTreeWidgetItem([action.command.words, action.command.menu.replace("&", ""), keys])
+            item.setIcon(0, icon(action.command.icon) if action.command.icon else self._no_icon)
+            item.setForeground(1, muted)
+            item.setTextAlignment(2, Qt.AlignmentFlag.AlignRight)
+            item.setData(0, ACTION_ROLE, action.command.id)
+            item.setToolTip(0, tip(action.toolTip()))
+            item.setDisabled(not action.isEnabled())
+            self.list.addTopLevelItem(item)
+        self._go(0)
+
+    def _go(self, row: int) -> None:
+        row = max(0, min(self.list.topLevelItemCount() - 1, row))
+        item = self.list.topLevelItem(row)
+        if item is not None:
+            self.list.setCurrentItem(item)
 
     @Slot()
     def _run(self) -> None:
         item = self.list.currentItem()
-        if item is None or not item.flags() & Qt.ItemFlag.ItemIsEnabled:
+        if item is None or item.isDisabled():
             return
-        command = str(item.data(ACTION_ROLE))
+        command = str(item.data(0, ACTION_ROLE))
         self.close()
         self._registry.run(command)
 
@@ -101,8 +126,7 @@ class CommandPalette(QDialog):
         if watched is self.line and isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
             step = {Qt.Key.Key_Down: 1, Qt.Key.Key_Up: -1}.get(Qt.Key(event.key()))
             if step is not None:
-                row = self.list.currentRow() + step
-                self.list.setCurrentRow(max(0, min(self.list.count() - 1, row)))
+                self._go(self.list.indexOfTopLevelItem(self.list.currentItem()) + step)
                 return True
         return super().eventFilter(watched, event)
 

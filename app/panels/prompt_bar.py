@@ -120,13 +120,13 @@ class PromptBar(QWidget):
         row.setSpacing(6)
         beside = Qt.ToolButtonStyle.ToolButtonTextBesideIcon
         row.addWidget(MutedLabel("Model"))
-        row.addWidget(self.models, 2)
+        row.addWidget(self.models, 3)
         row.addWidget(MutedLabel("Dictionary"))
         row.addWidget(self.features, 2)
         row.addSpacing(8)
         row.addWidget(self.bos)
         row.addWidget(self.chat)
-        row.addWidget(self.system, 3)
+        row.addWidget(self.system, 2)
         row.addStretch(1)
         row.addWidget(self.count)
         row.addWidget(self._button("trace.generate", beside))
@@ -216,8 +216,7 @@ class PromptBar(QWidget):
 
     def commit(self) -> None:
         """Take what was typed, without waiting for a pause."""
-        if self._pause.isActive():
-            self._typed()
+        self._typed()
 
     def clear_targets(self) -> None:
         """Explain the likeliest tokens again."""

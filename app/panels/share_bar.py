@@ -25,7 +25,7 @@ class ShareDelegate(QStyledItemDelegate):
             painter.fillRect(option.rect, QColor(theme.selection))
         box = QRectF(option.rect).adjusted(4, 3, -4, -3)
         half = box.width() / 2
-        length = min(1.0, abs(share) ** 0.5) * half
+        length = min(1.0, abs(share)) * half
         middle = box.left() + half
         left = middle if share >= 0 else middle - length
         colour = QColor(theme.positive if share >= 0 else theme.negative)

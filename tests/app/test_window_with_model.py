@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ SECONDS = 60_000
 
 
 @pytest.fixture
-def ready(window: MainWindow, smollm: LanguageModel) -> Iterator[MainWindow]:
+def ready(window: MainWindow, smollm: LanguageModel) -> MainWindow:
     """A window that has SmolLM2 in memory already, and traces few nodes."""
     window.runs.choose_model("SmolLM2-135M-Instruct")
     window.runs.state.model = smollm
@@ -32,7 +31,7 @@ def ready(window: MainWindow, smollm: LanguageModel) -> Iterator[MainWindow]:
     )
     window.runs._model_opened(Value(facts))
     window.runs.max_nodes = 60
-    yield window
+    return window
 
 
 def wait_until_idle(qtbot: QtBot, window: MainWindow) -> None:
@@ -55,7 +54,7 @@ def test_the_first_click_of_a_first_visitor(window: MainWindow, smollm: Language
     assert session.prompt.next[0].text == " Austin"
     assert session.report["conservation_error"] < 1e-4
     assert window.area.stack.currentIndex() == 1
-    assert [chip.visible for chip in session.prompt.chips][0] == "<|im_start|>"
+    assert session.prompt.chips[0].visible == "<|im_start|>"
     assert window.status.model.text().startswith("SmolLM2")
     said = [label.text() for label in window.status.scores if label.isVisible()]
     assert any("do not apply to neurons" in text for text in said)
