@@ -305,13 +305,13 @@ class Project:
         return self._commit(lambda db: work_out(TraceEdits(db, trace_id)), merge)
 
     def _commit(self, work_out: Callable[[sqlite_utils.Database], Edit], merge: str | None = None) -> EditDone | None:
-        last, self._joinable = self._joinable, None  # after a failure the next edit starts a step of its own
+        last = self._joinable
         with self._file.writing() as db:
             edit = work_out(db)
             edit = replace(edit, changes=[change for change in edit.changes if change.before != change.after])
             if edit.changes:
-                joins = merge is not None and last is not None and last[0] == merge
-                number = history.apply_edit(db, edit, join=last[1] if joins and last else None)
+                join = last[1] if last is not None and last[0] == merge else None
+                number = history.apply_edit(db, edit, join=join)
                 last = None if merge is None or number is None else (merge, number)
         self._joinable = last
         return EditDone(edit.title, edit.trace) if edit.changes else None

@@ -15,7 +15,7 @@ import sqlite_utils
 from engine.errors import MachineError, RequestError
 from engine.projects import ownership, snapshots
 from engine.projects.connection import connect, transaction
-from engine.projects.faults import moved, plainly
+from engine.projects.faults import plainly
 from engine.projects.opening import open_file
 from engine.projects.ownership import Owner
 from engine.projects.placing import placed
@@ -40,7 +40,6 @@ class ProjectFile:
         self._closed = False
         self._last_beat = time.monotonic()
         self._db = self._open(_ASKED if read_only else None)
-        self._identity = _identity(path)
         # A project that is dropped without close() must not keep this process from opening it again.
         weakref.finalize(self, ownership.forget, self._token)
 
@@ -85,11 +84,11 @@ class ProjectFile:
                 return
             self._closed = True
             try:
-                if self.read_only_reason is None and _identity(self.path) == self._identity:
+                if self.read_only_reason is None:
                     with transaction(self._db):
                         ownership.release(self._db, self._token)
             except sqlite3.Error:
-                pass  # the owner's row goes stale by itself, and a full disk must not keep a window open
+                pass  # a claim goes stale by itself: neither a full disk nor a vanished file keeps a window open
             finally:
                 ownership.forget(self._token)
                 self._db.conn.close()
@@ -109,8 +108,7 @@ class ProjectFile:
         with self.reading() as db:
             if self.read_only_reason is not None:
                 raise RequestError(f"{self.read_only_reason} Save a copy to edit it.")
-            if _identity(self.path) != self._identity:
-                raise moved(self.path.name)
+            # SQLite compares the inode at the path with the one it opened before it writes (SQLITE_READONLY_DBMOVED).
             with transaction(db):
                 if not ownership.still_owns(db, self._token):
                     self.owner, self.read_only_reason = ownership.read_owner(db), _TAKEN
@@ -142,12 +140,3 @@ class ProjectFile:
                 copy.conn.execute("DELETE FROM owner")
             finally:
                 copy.conn.close()
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file stands at a path; None if there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

@@ -138,7 +138,7 @@ def _parse_change(change: Any) -> RowChange:
 def _parse_value(value: Any, kind: type) -> int | float | str:
     if kind is float and type(value) in (int, float) and math.isfinite(value):
         return float(value)
-    if kind is int and type(value) is int and -(2**63) <= value < 2**63:
+    if kind is int and type(value) is int:
         return value
     if kind is str and isinstance(value, str):
         return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import MachineError, RequestError
-from engine.projects import Project
+from engine.projects import Project, connection, ownership
 from tests.engine.projects.conftest import change_file, everything, small_graph
 from tests.engine.projects.test_killed import ROOT
 
@@ -25,7 +26,7 @@ NOBODY = 65534
 LIMITED = """
 import resource, sys
 from engine.errors import MachineError
-from engine.projects import Project
+from engine.projects import Project, connection, ownership
 project = Project.open(sys.argv[1])
 size = project.path.stat().st_size
 resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
@@ -77,6 +78,33 @@ def test_an_edit_on_a_full_disk_changes_nothing(project: Project) -> None:
     assert project.annotations(1).note == "after"
     project.undo()
     assert everything(project) == state
+
+
+def test_an_edit_that_fails_halfway_changes_nothing(project: Project) -> None:
+    failed = 0
+    for room in range(1, 40):
+        state, title = everything(project), project.undo_title
+        with project._file.reading() as db:
+            pages = db.execute("PRAGMA page_count").fetchone()[0]
+            db.execute(f"PRAGMA max_page_count={pages + room}")
+        try:
+            project.set_note(1, f"room{room} " + "x" * 40_000)
+        except MachineError:
+            failed += 1
+            assert (everything(project), project.undo_title) == (state, title)
+            assert project.search(f"room{room}") == []
+    assert 10 < failed < 39, "some must fail between the note's row and the history's"
+
+
+def test_a_claim_that_could_not_be_given_back_is_stale(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(ownership, "release", fail)
+    project.close()
+    monkeypatch.undo()
+    with Project.open(project.path) as again:
+        assert not again.read_only
 
 
 @on_posix
@@ -238,10 +266,6 @@ def test_a_copy_is_whole_and_apart(project: Project) -> None:
 
 
 def test_a_file_that_another_program_holds_locked(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sqlite3
-
-    from engine.projects import connection
-
     project.close()
     monkeypatch.setattr(connection, "_WAIT_SECONDS", 0.01)
     other = sqlite3.connect(project.path, isolation_level=None)

@@ -8,7 +8,8 @@ import pytest
 
 from engine.errors import RequestError
 from engine.graphs.graph import NodeKind
-from engine.projects import EditDone, Group, Project
+from engine.projects import EditDone, Group, Project, history
+from engine.projects.rows import RowChange
 from tests.engine.projects.conftest import everything, small_graph
 
 Edit = Callable[[Project], object]
@@ -111,6 +112,19 @@ def test_a_node_is_in_one_supernode_and_an_empty_one_goes(furnished: Project) ->
     assert [(group.id, group.nodes) for group in furnished.annotations(1).groups] == [(1, (3,)), (3, (5, 4))]
 
 
+def test_new_nodes_of_a_supernode_leave_the_one_they_were_in(furnished: Project) -> None:
+    furnished.set_label(1, 5, "x")
+    furnished.add_group(1, "more", [6, 7])
+
+    def groups() -> dict[int, tuple[int, ...]]:
+        return {group.id: group.nodes for group in furnished.annotations(1).groups}
+
+    furnished.set_group_nodes(1, 1, [7, 3, 5])
+    assert groups() == {1: (7, 3, 5), 3: (6,)}
+    furnished.undo()
+    assert groups() == {1: (3, 4), 2: (5,), 3: (6, 7)}
+
+
 def test_a_supernode_number_is_never_given_twice(project: Project) -> None:
     first = project.add_group(1, "a", [1])
     project.undo()
@@ -185,6 +199,40 @@ def test_steps_do_not_join_over_another_edit_an_undo_or_a_restart(project: Proje
         again.set_note(1, "abcd", merge="note")
         again.undo()
         assert again.annotations(1).note == "abc"
+
+
+def test_typing_goes_on_after_a_refusal(project: Project) -> None:
+    project.set_note(1, "a", merge="note")
+    with pytest.raises(RequestError):
+        project.set_note(1, "x" * 1_000_001, merge="note")
+    project.set_note(1, "ab", merge="note")
+    project.undo()
+    assert project.annotations(1).note == ""
+
+
+def test_an_edit_joins_only_the_last_step(project: Project) -> None:
+    def note(before: str | None, after: str) -> history.Edit:
+        rows = [None if text is None else {"trace": 1, "text": text} for text in (before, after)]
+        return history.Edit("note", 1, [RowChange("note", {"trace": 1}, rows[0], rows[1])])
+
+    with project._file.writing() as db:
+        first = history.apply_edit(db, note(None, "a"))
+        history.apply_edit(db, note("a", "b"))
+        history.apply_edit(db, note("b", "c"), join=first)
+    for text in ("b", "a", ""):
+        project.undo()
+        assert project.annotations(1).note == text
+
+
+def test_an_edit_that_changes_a_row_twice_is_taken_back_in_reverse(project: Project) -> None:
+    rows = [{"trace": 1, "text": text} for text in "ab"]
+    changes = [RowChange("note", {"trace": 1}, None, rows[0]), RowChange("note", {"trace": 1}, rows[0], rows[1])]
+    with project._file.writing() as db:
+        history.apply_edit(db, history.Edit("twice", 1, changes))
+    assert project.undo() == EditDone("twice", 1)
+    assert project.annotations(1).note == ""
+    assert project.redo() == EditDone("twice", 1)
+    assert project.annotations(1).note == "b"
 
 
 def test_dragging_with_one_key_is_one_step(project: Project) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from engine.errors import LoupeError, RequestError
 from engine.graphs.graph import AttributionGraph
-from engine.projects import Project, arrays
+from engine.projects import Project, arrays, graph_checks
 from tests.engine.projects.conftest import REPORT, assert_same_graph, small_graph
 from tests.graph_builder import build_graph
 
@@ -121,6 +121,15 @@ def test_a_graph_that_could_not_be_opened_is_not_saved(project: Project) -> None
     with pytest.raises(LoupeError, match="was not saved because the graph's weight"):
         project.add_trace({}, broken, title="broken")
     assert len(project.traces()) == 2
+
+
+def test_a_graph_larger_than_a_project_opens_is_not_saved(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in ("MAX_EDGES", "MAX_NODES", "MAX_LAYERS"):
+        with monkeypatch.context() as patch:
+            patch.setattr(graph_checks, limit, 3)
+            with pytest.raises(LoupeError, match="was not saved because the graph's (size|n_layers)"):
+                project.add_trace({}, small_graph(), title="large")
+    project.add_trace({}, small_graph(), title="not too large")
 
 
 def test_arrays_of_other_kinds_or_sizes_are_never_stored(monkeypatch: pytest.MonkeyPatch) -> None:

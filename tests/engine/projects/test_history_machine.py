@@ -16,10 +16,10 @@ from engine.errors import RequestError
 from engine.projects import Annotations, EditDone, Group, Project
 from tests.engine.projects.conftest import memory_folder, small_graph
 
-NODES = st.lists(st.integers(0, 7), max_size=4)
-NODE = st.integers(0, 7)
+NODES = st.lists(st.integers(0, 4), max_size=3)
+NODE = st.integers(0, 4)
 TEXT = st.sampled_from(["", " ", "Texas", "a state", "ü\n*", "it's"])
-TRACE = st.integers(1, 2)
+TRACE = st.sampled_from([1, 1, 2])
 PLACE = st.sampled_from([0, 1, "0", "group 1"])
 MERGE = st.sampled_from([None, None, "typing"])
 
@@ -229,8 +229,10 @@ class ProjectMachine(RuleBasedStateMachine):
 
         self.edit(trace, lambda: self.project.rename_trace(trace, title), change)
 
-    @rule(trace=TRACE)
-    def delete_trace(self, trace: int) -> None:
+    @rule()
+    def delete_trace(self) -> None:
+        trace = 2  # the other stays, so that most edits have something to change
+
         def change(model: TraceModel) -> None:
             model.deleted = True
 
@@ -309,4 +311,4 @@ class ProjectMachine(RuleBasedStateMachine):
 
 
 TestProjectMachine = ProjectMachine.TestCase
-TestProjectMachine.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+TestProjectMachine.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)

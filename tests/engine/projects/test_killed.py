@@ -120,12 +120,12 @@ def _count(project: Project, start: str) -> int:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_a_program_killed_while_it_makes_projects_leaves_none_broken(tmp_path: Path, seed: int) -> None:
-    lines = killed_at_random(run(MAKING, tmp_path), seed + 10)
-    found = sorted(tmp_path.glob("*.loupe"))
+def test_a_program_killed_while_it_makes_projects_leaves_none_broken(path: Path, seed: int) -> None:
+    lines = killed_at_random(run(MAKING, path.parent), seed + 10)
+    found = sorted(path.parent.glob("*.loupe"))
     assert len(found) >= len(lines) + 1
-    for path in found:
-        with Project.open(path) as project:
+    for file in found:
+        with Project.open(file) as project:
             assert project.traces() == []
             assert not project.read_only
 

@@ -170,6 +170,17 @@ def test_a_project_taken_over_is_read_only_from_then_on(project: Project, monkey
         assert again.annotations(1).pins == ()
 
 
+def test_a_graph_waits_while_the_file_is_in_use(project: Project) -> None:
+    writer = threading.Thread(target=project.add_trace, args=({}, small_graph()), kwargs={"title": "written"})
+    with project._file.reading():
+        writer.start()
+        writer.join(timeout=0.3)
+        assert writer.is_alive()
+        assert len(project.traces()) == 2
+    writer.join()
+    assert len(project.traces()) == 3
+
+
 def test_graphs_arrive_from_another_thread_while_a_person_edits(project: Project) -> None:
     added: list[int] = []
 
