@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,19 +26,36 @@ def last_logits(hf: Any, ids: Sequence[int], cache: Any = None) -> NDArray[np.fl
         The logits are not numbers: the weights are damaged.
     """
     device = hf.get_input_embeddings().weight.device
-    with torch.no_grad():
-        # logits_to_keep: the unembedding of one position. A slice taken afterwards costs the whole (T, V) product and,
-        # in bfloat16 with its left-over strides, fifty times that of one row.
+    with torch.no_grad(), _flat_input(hf.get_output_embeddings()):
         output = hf(
             input_ids=torch.tensor([list(ids)], device=device),
             past_key_values=cache,
             use_cache=cache is not None,
             logits_to_keep=1,
         )
-        logits: NDArray[np.float32] = output.logits[0, -1].float().cpu().numpy()
+        logits: NDArray[np.float32] = output.logits.reshape(-1).float().cpu().numpy()
     if not np.isfinite(logits).all():
         raise RequestError("The model's output is not a number, so its weights are damaged; fetch the model again.")
     return logits
+
+
+@contextlib.contextmanager
+def _flat_input(unembedding: torch.nn.Module) -> Iterator[None]:
+    """Give the unembedding its one row as (1, d) instead of (1, 1, d).
+
+    In bfloat16 on a processor, torch's linear takes thirty times as long on the left-over strides of a 3-D slice:
+    0.75 s instead of 0.02 s for Gemma's 262,144 rows (torch 2.13).
+    """
+
+    def flatten(module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
+        (hidden,) = args
+        return (hidden[0, -1:],)
+
+    handle = unembedding.register_forward_pre_hook(flatten)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
