@@ -14,6 +14,7 @@ from app.engine_calls import (
     Effects,
     EngineState,
     LoadedModel,
+    NextToken,
     bind,
     feature_effects,
     generate,
@@ -245,7 +246,8 @@ class Runs(QObject):
             self._tell("prompt", outcome)
             return
         self.session.prompt.set_traced(chip)
-        self._look_again()
+        if outcome.value.report.get("settings", {}).get("prompt", {}).get("token_ids") is None:
+            self.session.prompt.set_next(said_next(outcome.value.report))
         if ARROW not in title:
             title += said_first(outcome.value.report)
         try:
@@ -330,3 +332,9 @@ def said_first(report: dict[str, Any]) -> str:
         return ""
     names = [visible_text(str(token)).strip("␣") or "␣" for token in tokens[:2]]
     return ARROW + ", ".join(names) + ("…" if len(tokens) > 2 else "")
+
+
+def said_next(report: dict[str, Any]) -> tuple[NextToken, ...]:
+    """The likeliest next tokens, as a trace of the whole prompt found them."""
+    tokens = report.get("top_tokens", [])
+    return tuple(NextToken(int(t["id"]), str(t["token"]), float(t["probability"])) for t in tokens[:NEXT_COUNT])

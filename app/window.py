@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer, Slot
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QApplication, QDockWidget, QMainWindow, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QDockWidget, QMainWindow, QScrollArea, QVBoxLayout, QWidget
 
 from app.commands import Edits, Registry
 from app.commands.catalogue import all_commands
@@ -113,7 +113,16 @@ class MainWindow(QMainWindow):
     def _dock(self, name: str, title: str, panel: QWidget) -> QDockWidget:
         dock = QDockWidget(title, self)
         dock.setObjectName(f"dock-{name}")
-        dock.setWidget(panel)
+        if name == "inspector":
+            # Large text and small screens: what does not fit is reached by scrolling.
+            scroll = QScrollArea()
+            scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+            scroll.setWidgetResizable(True)
+            scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+            scroll.setWidget(panel)
+            dock.setWidget(scroll)
+        else:
+            dock.setWidget(panel)
         panel.setMinimumWidth(200)
         return dock
 
@@ -131,6 +140,7 @@ class MainWindow(QMainWindow):
         left, right = ("investigation", "circuit"), ("inspector", "connections")
         self.resizeDocks([self._docks[name] for name in left], [380, 260], Qt.Orientation.Vertical)
         self.resizeDocks([self._docks[name] for name in right], [270, 410], Qt.Orientation.Vertical)
+        self.resizeDocks([self._prompt_dock], [self.prompt_bar.minimumSizeHint().height()], Qt.Orientation.Vertical)
         self.resizeDocks(
             [self._docks["investigation"], self._docks["inspector"]], [250, 330], Qt.Orientation.Horizontal
         )

@@ -82,6 +82,8 @@ class Look:
         font = self.app.font()
         font.setPointSizeF(size)
         self.app.setFont(font)
+        # Under a style sheet widgets keep the font they were polished with until the sheet is set again.
+        self.app.setStyleSheet(self.app.styleSheet())
         self.window.memory.set_text("text_size", "0" if size == self._normal_size else str(size))
 
     # ---- the graph ---------------------------------------------------------------------------------------------

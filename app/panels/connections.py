@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import (
     QAbstractTableModel,
+    QEvent,
     QModelIndex,
     QPersistentModelIndex,
     Qt,
@@ -169,14 +170,24 @@ class ConnectionsTable(QTableView):
         self.setTabKeyNavigation(False)
         vertical, horizontal = self.verticalHeader(), self.horizontalHeader()
         vertical.hide()
-        vertical.setDefaultSectionSize(self.fontMetrics().height() + 6)
         horizontal.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         horizontal.setSectionResizeMode(1, QHeaderView.ResizeMode.Fixed)
         horizontal.setSectionResizeMode(2, QHeaderView.ResizeMode.Fixed)
-        horizontal.resizeSection(1, 62)
-        horizontal.resizeSection(2, 54)
+        self._fit_text()
         horizontal.setHighlightSections(False)
         self.doubleClicked.connect(self._go)
+
+    def _fit_text(self) -> None:
+        metrics = self.fontMetrics()
+        self.verticalHeader().setDefaultSectionSize(metrics.height() + 6)
+        self.horizontalHeader().resizeSection(1, metrics.horizontalAdvance("−0,000") + 14)
+        self.horizontalHeader().resizeSection(2, metrics.horizontalAdvance("Share") + 18)
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Larger text needs wider columns."""
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange) and self.model() is not None:
+            self._fit_text()
 
     @Slot(QModelIndex)
     def _go(self, index: QModelIndex) -> None:

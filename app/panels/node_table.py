@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Slot
+from PySide6.QtCore import QAbstractTableModel, QEvent, QModelIndex, QPersistentModelIndex, Qt, Slot
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
@@ -38,6 +38,18 @@ _EXPLAINED = (
     "The name a person gave it",
 )
 _NUMERIC = {4, 5, 6, 7}
+# The widest usual text of each column, its title included.
+_WIDEST = (
+    "pinned",
+    "embedding",
+    "Layer",
+    "<|im_start|>  ",
+    "Position",
+    "Feature",
+    "Activation",
+    "Relevance  ▲",
+    "Label",
+)
 
 
 class NodeTableModel(QAbstractTableModel):
@@ -216,13 +228,12 @@ class NodeTable(QWidget):
         self.table.setWordWrap(False)
         self.table.setTabKeyNavigation(False)
         self.table.verticalHeader().hide()
-        self.table.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         header.setStretchLastSection(True)
         header.setHighlightSections(False)
-        for column, width in enumerate((56, 90, 56, 130, 70, 80, 90, 90, 160)):
-            self.table.setColumnWidth(column, width)
+        self._letters = 0
+        self._fit_text()
         self.filter = QLineEdit()
         self.filter.setObjectName("node-filter")
         self.filter.setPlaceholderText("Find nodes: label, token, L12, 503, error…   (/)")
@@ -253,6 +264,22 @@ class NodeTable(QWidget):
         session.viewChanged.connect(self.nodes.refill)
         session.selectionChanged.connect(self._follow)
         self._counted()
+
+    def _fit_text(self) -> None:
+        """Columns as wide as their texts, again when the size of text changes; between that a person may drag them."""
+        metrics = self.fontMetrics()
+        if metrics.height() == self._letters:
+            return
+        self._letters = metrics.height()
+        self.table.verticalHeader().setDefaultSectionSize(metrics.height() + 6)
+        for column, sample in enumerate(_WIDEST):
+            self.table.setColumnWidth(column, metrics.horizontalAdvance(sample) + 16)
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Larger text needs wider columns."""
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange) and hasattr(self, "_letters"):
+            self._fit_text()
 
     @Slot()
     def _counted(self) -> None:

@@ -99,7 +99,7 @@ class CommandPalette(QDialog):
             item = QTreeWidgetItem([action.command.words, action.command.menu.replace("&", ""), keys])
             item.setIcon(0, icon(action.command.icon) if action.command.icon else self._no_icon)
             item.setForeground(1, muted)
-            item.setTextAlignment(2, Qt.AlignmentFlag.AlignRight)
+            item.setTextAlignment(2, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             item.setData(0, ACTION_ROLE, action.command.id)
             item.setToolTip(0, tip(action.toolTip()))
             item.setDisabled(not action.isEnabled())

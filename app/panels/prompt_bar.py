@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Qt, QTimer, Signal, Slot
+from PySide6.QtCore import QEvent, QSize, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import (
     QCheckBox,
@@ -10,7 +10,6 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLineEdit,
     QPlainTextEdit,
-    QSizePolicy,
     QSpinBox,
     QStackedWidget,
     QToolButton,
@@ -73,7 +72,6 @@ class PromptBar(QWidget):
         outer.addLayout(self._controls())
         outer.addLayout(self._body())
         outer.addWidget(self.banner)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Maximum)
         self._connect()
         self._show_draft()
         self._show_chips()
@@ -87,8 +85,6 @@ class PromptBar(QWidget):
         self.editor.setAccessibleName("Prompt")
         self.editor.setPlaceholderText("Type a prompt, for example: The capital of Texas is")
         self.editor.setTabChangesFocus(True)
-        lines = self.editor.fontMetrics().lineSpacing()
-        self.editor.setFixedHeight(2 * lines + 14)
         self.bos = QCheckBox("BOS")
         self.bos.setToolTip("Begin the prompt with the model's own start token; without it many models answer worse")
         self.bos.setAccessibleName("Begin the prompt with the start token")
@@ -152,9 +148,6 @@ class PromptBar(QWidget):
         self.bar_hint.setMargin(4)
         self.bar_stack.addWidget(self.bar_hint)
         self.bar_stack.addWidget(self.bars)
-        # Four rows of bars beside two lines of prompt and two rows of chips.
-        row_height = self.bars.fontMetrics().height() + 5
-        self.bar_stack.setFixedSize(QSize(330, 4 * row_height + 6))
         body = QGridLayout()
         body.setHorizontalSpacing(10)
         body.setVerticalSpacing(4)
@@ -164,8 +157,21 @@ class PromptBar(QWidget):
         body.setColumnStretch(0, 1)
         body.setRowStretch(1, 1)
         body.setAlignment(self.bar_stack, Qt.AlignmentFlag.AlignTop)
-        self.chip_stack.setFixedHeight(2 * (self.fontMetrics().height() + 8))
+        self._fit_text()
         return body
+
+    def _fit_text(self) -> None:
+        """Two lines of prompt and two rows of chips beside four rows of bars, whatever the size of text."""
+        metrics = self.fontMetrics()
+        self.editor.setFixedHeight(2 * metrics.lineSpacing() + 14)
+        self.chip_stack.setMinimumHeight(2 * (metrics.height() + 8))
+        self.bar_stack.setFixedSize(QSize(22 * metrics.height(), 4 * (metrics.height() + 5) + 6))
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Larger text needs more room."""
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange) and hasattr(self, "bar_stack"):
+            self._fit_text()
 
     def _connect(self) -> None:
         prompt = self.session.prompt

@@ -52,8 +52,6 @@ class ViewStrip(QWidget):
             "Edges kept", "Shows the strongest edges that together hold this share of the effects between shown nodes."
         )
         self.influence_value, self.edges_value = PlainLabel(), PlainLabel()
-        for label in (self.influence_value, self.edges_value):
-            label.setMinimumWidth(self.fontMetrics().horizontalAdvance("100.0 %") + 2)
         self.hide_errors = QCheckBox("Hide errors")
         self.hide_errors.setToolTip("Hide the nodes that stand for what the dictionary misses")
         self.hide_bos = QCheckBox("Hide BOS")
