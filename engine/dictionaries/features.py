@@ -8,12 +8,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
 
 from engine.models.recording import Recording
 from engine.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class Contraction:
+    """A layer's direct effects on n targets: those asked for, and sums over every single feature."""
+
+    picked: Tensor  # (n, k)
+    signed: Tensor  # (n,) float64
+    absolute: Tensor  # (n,) float64
 
 
 class LayerFeatures(Protocol):
@@ -41,6 +51,9 @@ class LayerFeatures(Protocol):
 
     def edges(self, gradient: Tensor) -> Tensor:
         """Direct effects (n, S') of the features at the first T' positions, for gradients (T', n, d) after the MLP."""
+
+    def contract(self, gradient: Tensor, pick: Tensor) -> Contraction:
+        """What `edges` gives, summed over all features of the first T' positions, and the k features `pick` alone."""
 
     def read_vectors(self, index: Tensor) -> Tensor:
         """(k, d) the direction each feature reads, in the residual stream before the MLP's norm."""

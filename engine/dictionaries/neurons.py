@@ -14,6 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from engine.dictionaries.features import Contraction
 from engine.dictionaries.linearisation import slope_through_origin
 from engine.models.recording import LayerRecord, Recording
 from engine.models.weights import MlpWeights, ModelWeights
@@ -68,6 +69,16 @@ class NeuronLayer:
         per_position = self._through_down(gradient)
         per_position *= self._value[: gradient.shape[0], None, :]
         return per_position.transpose(0, 1).reshape(gradient.shape[1], -1)
+
+    def contract(self, gradient: Tensor, pick: Tensor) -> Contraction:
+        """Sums and picked effects without laying out every edge: there are T' * m of them for each target."""
+        value = self._value[: gradient.shape[0]]
+        through = self._through_down(gradient)  # (T', n, m), still without h
+        signed = torch.bmm(through, value[:, :, None])[..., 0].sum(0, dtype=torch.float64)
+        position, neuron = pick // self._width, pick % self._width
+        picked = (through[position, :, neuron] * self._value[position, neuron, None]).T
+        absolute = torch.bmm(through.abs_(), value.abs()[:, :, None])[..., 0].sum(0, dtype=torch.float64)
+        return Contraction(picked, signed, absolute)
 
     def read_vectors(self, index: Tensor) -> Tensor:
         """(k, d) v_in before the MLP's norm."""

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from engine.dictionaries.features import Contraction
 from engine.models.recording import LayerRecord, Recording
 from engine.progress import Progress, checkpoint, silent
 
@@ -154,6 +155,12 @@ class TranscoderLayer:
             if end > start:
                 torch.mm(gradient[position], self._decoded[start:end].T, out=out[:, start:end])
         return out
+
+    def contract(self, gradient: Tensor, pick: Tensor) -> Contraction:
+        """Sums over the active features, and the picked ones."""
+        edges = self.edges(gradient)
+        size = edges.abs().sum(-1, dtype=torch.float64)
+        return Contraction(edges[:, pick], edges.sum(-1, dtype=torch.float64), size)
 
     def read_vectors(self, index: Tensor) -> Tensor:
         """(k, d) encoder rows pulled back through what lies between the residual stream and the read site."""

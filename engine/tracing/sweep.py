@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.dictionaries.features import LayerFeatures
+from engine.dictionaries.features import Contraction, LayerFeatures
 from engine.progress import checkpoint
 from engine.tracing.columns import Columns
 from engine.tracing.frozen import FrozenAttention
@@ -53,16 +53,21 @@ class Rows:
         wide = torch.zeros(n, dtype=torch.float64, device=like.device)
         return Rows(torch.zeros(n, columns.count, dtype=like.dtype, device=like.device), wide, wide.clone())
 
-    def add(self, edges: Tensor, columns: Tensor, pick: Tensor | None = None, *, partial: bool = False) -> None:
-        """Count edges (n, S); those numbered `pick` go to `columns` (all of them where `pick` is None).
+    def add(self, edges: Tensor, columns: Tensor, *, partial: bool = False) -> None:
+        """Count edges (n, k) of sources that all have a column.
 
         `partial`: the sources write at further places too, so that only their finished sum has a size.
         """
         self.signed += edges.sum(-1, dtype=torch.float64)
         if not partial:
             self.absolute += edges.abs().sum(-1, dtype=torch.float64)
-        if len(columns):
-            self.kept.index_add_(1, columns, edges if pick is None else edges[:, pick])
+        self.kept.index_add_(1, columns, edges)
+
+    def add_features(self, found: Contraction, columns: Tensor) -> None:
+        """Count every feature of a layer; the picked ones go to `columns`."""
+        self.signed += found.signed
+        self.absolute += found.absolute
+        self.kept[:, columns] = found.picked
 
 
 def contract(gradient: Tensor, written: Tensor) -> Tensor:
@@ -104,7 +109,7 @@ def sweep(
 def _through_mlp(model: FrozenModel, columns: Columns, gradient: Tensor, rows: Rows, layer: int) -> Tensor:
     features = model.features[layer]
     pick, at = columns.features(layer, gradient.shape[0])
-    rows.add(features.edges(gradient), at, pick)
+    rows.add_features(features.contract(gradient, pick), at)
     if features.error is not None:
         _add_at_positions(rows, contract(gradient, features.error), columns.error[layer])
     if features.bias is not None:
@@ -121,6 +126,7 @@ def _through_attention(model: FrozenModel, columns: Columns, gradient: Tensor, r
 
 
 def _add_at_positions(rows: Rows, edges: Tensor, column_of_position: Tensor, *, partial: bool = False) -> None:
-    """Add (n, T') to the columns of those positions that have one (-1: none, which only happens to zero vectors)."""
-    has = column_of_position[: edges.shape[1]] >= 0
-    rows.add(edges, column_of_position[: edges.shape[1]][has], has.nonzero()[:, 0], partial=partial)
+    """Add (n, T') to the columns of those positions that have one (-1: a position where nothing is written)."""
+    column = column_of_position[: edges.shape[1]]
+    has = column >= 0
+    rows.add(edges[:, has], column[has], partial=partial)
