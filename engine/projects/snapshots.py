@@ -62,7 +62,7 @@ def restoring(db: sqlite_utils.Database, snapshot: int) -> Edit:
             before, after = present[table].get(key), wanted[table].get(key)
             row = before or after
             assert row is not None
-            if before == after or (not edited.whole and None in (before, after)):
+            if not edited.whole and None in (before, after):
                 continue
             trace = group_trace.get(row["supernode"]) if table == "member" else row.get("trace")
             if after is None and trace is not None and trace not in known:

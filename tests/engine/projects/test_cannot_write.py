@@ -16,6 +16,7 @@ import pytest
 
 from engine.errors import MachineError, RequestError
 from engine.projects import Project, connection, ownership
+from engine.projects.faults import plainly
 from tests.engine.projects.conftest import change_file, everything, small_graph
 from tests.engine.projects.test_killed import ROOT
 
@@ -27,6 +28,7 @@ LIMITED = """
 import resource, sys
 from engine.errors import MachineError
 from engine.projects import Project, connection, ownership
+from engine.projects.faults import plainly
 project = Project.open(sys.argv[1])
 size = project.path.stat().st_size
 resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
@@ -127,6 +129,11 @@ def test_a_file_that_may_not_grow(project: Project) -> None:
         assert again.annotations(1).note == "room again"
         assert again.undo() is not None
         assert again.annotations(1).note == "before"
+
+
+def test_too_little_memory_is_a_sentence_too() -> None:
+    with pytest.raises(MachineError, match=r"too little memory for a part of a\.loupe"), plainly("a.loupe"):
+        raise MemoryError
 
 
 @contextmanager

@@ -75,9 +75,13 @@ class ProjectMachine(RuleBasedStateMachine):
         self.groups_seen = 0
 
     @initialize()
-    def two_traces(self) -> None:
+    def two_traces_and_something_on_them(self) -> None:
         self.add_trace("one")
         self.add_trace("two")
+        self.add_group(1, "low", [0, 1])
+        self.add_group(1, "high", [4, 3])
+        self.pin(1, [4, 0])
+        self.label(1, 2, "Texas", None)
 
     def teardown(self) -> None:
         try:
@@ -156,6 +160,14 @@ class ProjectMachine(RuleBasedStateMachine):
 
         self.edit(trace, lambda: self.project.set_label(trace, node, text, merge=merge), change, merge)
 
+    @rule(trace=TRACE, node=NODE, typed=st.lists(TEXT, min_size=2, max_size=4), into_note=st.booleans())
+    def type_on(self, trace: int, node: int, typed: list[str], into_note: bool) -> None:
+        for text in typed:
+            if into_note:
+                self.note(trace, text, "typing")
+            else:
+                self.label(trace, node, text, "typing")
+
     @rule(trace=TRACE, text=TEXT, merge=MERGE)
     def note(self, trace: int, text: str, merge: str | None) -> None:
         def change(model: TraceModel) -> None:
@@ -183,8 +195,22 @@ class ProjectMachine(RuleBasedStateMachine):
         self.made(EditDone("", trace), world)
 
     @precondition(lambda self: self.live_groups())
-    @rule(data=st.data(), name=TEXT, colour=st.sampled_from(["", "#aabbcc"]), collapsed=st.booleans(), nodes=NODES)
-    def change_group(self, data: st.DataObject, name: str, colour: str, collapsed: bool, nodes: list[int]) -> None:
+    @rule(data=st.data(), nodes=NODES)
+    def set_group_nodes(self, data: st.DataObject, nodes: list[int]) -> None:
+        trace, old = data.draw(st.sampled_from(self.live_groups()))
+
+        def change(model: TraceModel) -> None:
+            del model.groups[old.id]
+            if nodes:
+                model.leave(nodes, old.id)
+                members = tuple(dict.fromkeys(nodes))
+                model.groups[old.id] = Group(old.id, old.name, old.colour, members, old.collapsed)
+
+        self.edit(trace, lambda: self.project.set_group_nodes(trace, old.id, nodes), change)
+
+    @precondition(lambda self: self.live_groups())
+    @rule(data=st.data(), name=TEXT, colour=st.sampled_from(["", "#aabbcc"]), collapsed=st.booleans())
+    def change_group(self, data: st.DataObject, name: str, colour: str, collapsed: bool) -> None:
         trace, old = data.draw(st.sampled_from(self.live_groups()))
         number = old.id
 
@@ -192,13 +218,10 @@ class ProjectMachine(RuleBasedStateMachine):
             def change(model: TraceModel) -> None:
                 del model.groups[number]
                 if group is not None:
-                    model.leave(list(group.nodes), number)
                     model.groups[number] = group
 
             return change
 
-        members = tuple(dict.fromkeys(nodes))
-        after_nodes = Group(number, old.name, old.colour, members, old.collapsed) if members else None
         choices: list[tuple[Callable[[], EditDone | None], Group | None]] = [
             (
                 lambda: self.project.rename_group(trace, number, name),
@@ -212,7 +235,6 @@ class ProjectMachine(RuleBasedStateMachine):
                 lambda: self.project.collapse_group(trace, number, collapsed),
                 Group(number, old.name, old.colour, old.nodes, collapsed),
             ),
-            (lambda: self.project.set_group_nodes(trace, number, nodes), after_nodes),
             (lambda: self.project.remove_group(trace, number), None),
         ]
         edit, group = choices[data.draw(st.integers(0, len(choices) - 1))]
@@ -311,4 +333,4 @@ class ProjectMachine(RuleBasedStateMachine):
 
 
 TestProjectMachine = ProjectMachine.TestCase
-TestProjectMachine.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
+TestProjectMachine.settings = settings(max_examples=30, stateful_step_count=35, deadline=None)

@@ -320,6 +320,10 @@ HISTORIES: dict[str, Any] = {
     "a row that is not there": [
         {"table": "pin", "key": {**KEY, "node": 3}, "before": None, "after": {**PIN, "node": 3}}
     ],
+    "one row that is as it says and one that is not": [
+        {"table": "pin", "key": {**KEY, "node": 3}, "before": None, "after": {**PIN, "node": 3}},
+        {"table": "pin", "key": KEY, "before": None, "after": PIN},
+    ],
     "a trace that is not there": [
         {"table": "pin", "key": KEY, "before": {"trace": 1, "node": 1, "rank": 0}, "after": None},
         {"table": "pin", "key": {"trace": 9, "node": 1}, "before": {**PIN, "trace": 9}, "after": None},
