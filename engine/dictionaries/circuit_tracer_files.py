@@ -74,7 +74,7 @@ def read_folder(
         tensors = _read_tensors(files[layer])
         transcoders.append(_transcoder(tensors, files[layer], config, weights, dtype))
         _fold_hash(digest, layer, tensors)
-    gains = [layer.mlp_norm.gain for layer in weights.layers]
+    gains = [layer.mlp_gain for layer in weights.layers]
     return TranscoderFeatures(path.name, digest.hexdigest(), transcoders, gains)
 
 

@@ -64,7 +64,7 @@ def require_fidelity(
             if transcoder is None:
                 continue
             progress("Checking the dictionary against the model", layer / len(features.transcoders))
-            gain = model.weights.layers[layer].mlp_norm.gain
+            gain = model.weights.layers[layer].mlp_gain
             measured[layer] = unexplained(transcoder, recording, layer, gain)
             if not measured[layer] <= WORST_FVU:
                 hint = _better_hook(transcoder, recording, layer, gain)

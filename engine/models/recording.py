@@ -42,8 +42,10 @@ class FrozenNorm:
         return (x - x.mean(dim=-1, keepdim=True) if self.centred else x) * self.scale[: x.shape[0]]
 
 
-def freeze_norm(norm: NormWeights, x: Tensor) -> FrozenNorm:
-    """Hold a norm's denominator at what it is for x (T, d)."""
+def freeze_norm(norm: NormWeights | None, x: Tensor) -> FrozenNorm:
+    """Hold a norm's denominator at what it is for x (T, d); no norm is a scale of 1."""
+    if norm is None:
+        return FrozenNorm(torch.ones_like(x), None, centred=False)
     spread = x - x.mean(dim=-1, keepdim=True) if norm.centred else x
     sigma = (spread.pow(2).mean(dim=-1, keepdim=True) + norm.eps).sqrt()
     return FrozenNorm(norm.gain.to(x.dtype) / sigma, norm.shift, norm.centred)
@@ -54,7 +56,7 @@ class LayerRecord:
     """One block of the recorded run. Residual vectors are (T, d)."""
 
     pre: Tensor  # residual stream before attention
-    mid: Tensor  # residual stream between attention and MLP
+    mid: Tensor  # residual stream that the MLP reads: after attention, or `pre` where both run in parallel
     pattern: Tensor  # (H, T, T) attention of query (second axis) to key (third)
     attention_norm: FrozenNorm
     attention_post_norm: FrozenNorm | None
@@ -137,10 +139,17 @@ def _record_block(store: dict[str, Tensor], modules: Any) -> list[Any]:
     ]
 
 
+def _joined(branch: Tensor, post: FrozenNorm | None) -> Tensor:
+    """What a branch adds to the residual stream, behind its post-norm if it has one."""
+    if post is None:
+        return branch
+    return post.apply(branch) if post.shift is None else post.apply(branch) + post.shift
+
+
 def _layer_record(store: dict[str, Tensor], layer: Any) -> LayerRecord:
     pre, branch = store["pre"], store["attention"]
     attention_post = None if layer.attention_post_norm is None else freeze_norm(layer.attention_post_norm, branch)
-    mid = pre + (branch if attention_post is None else attention_post.apply(branch))
+    mid = pre if layer.parallel else pre + _joined(branch, attention_post)
     mlp_output = store["mlp_output"]
     return LayerRecord(
         pre=pre,

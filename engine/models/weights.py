@@ -1,4 +1,4 @@
-"""A language model as the tracer sees it: the weights of its linear parts, by role. References, never copies.
+"""A language model as the tracer sees it: the weights of its linear parts, by role. References wherever layouts allow.
 
 Shapes: d residual width, m MLP width, H query heads, K key/value heads, h head width, V vocabulary.
 """
@@ -58,14 +58,24 @@ class MlpWeights:
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """One block: x + post(attention(norm(x))), then + post(mlp(norm(.)))."""
+    """One block: x + post(attention(norm(x))), then + post(mlp(norm(.))). A norm that is None is the identity.
 
-    attention_norm: NormWeights
+    `parallel`: the MLP reads the same x as attention, and both are added to it together (GPT-NeoX).
+    """
+
+    attention_norm: NormWeights | None
     attention: AttentionWeights
     attention_post_norm: NormWeights | None
-    mlp_norm: NormWeights
+    mlp_norm: NormWeights | None
     mlp: MlpWeights
     mlp_post_norm: NormWeights | None
+    parallel: bool = False
+
+    @property
+    def mlp_gain(self) -> Tensor:
+        """(d,) what the norm before the MLP multiplies by."""
+        w_o = self.attention.w_o
+        return w_o.new_ones(w_o.shape[0]) if self.mlp_norm is None else self.mlp_norm.gain
 
 
 @dataclass(frozen=True)

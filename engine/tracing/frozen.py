@@ -21,6 +21,7 @@ class FrozenAttention:
 
     record: LayerRecord
     weights: AttentionWeights
+    parallel: bool = False  # beside the MLP: both read the residual before the block
 
     def pull(self, gradient: Tensor) -> Tensor:
         """Pull (T', n, d) at the residual after attention back to the one before it, the identity path left out.
@@ -72,5 +73,5 @@ class FrozenAttention:
 def freeze(weights: ModelWeights, recording: Recording) -> tuple[FrozenAttention, ...]:
     """The attention blocks of a recorded prompt, held."""
     return tuple(
-        FrozenAttention(record, layer.attention) for record, layer in zip(recording.layers, weights.layers, strict=True)
+        FrozenAttention(record, layer.attention, layer.parallel) for record, layer in zip(recording.layers, weights.layers, strict=True)
     )

@@ -59,14 +59,15 @@ def relevance(
         error.append(None if here.error is None else weigh(contract(gradient, here.error)))
         at_bias = None if here.bias is None else contract(gradient, here.bias)
         skip = here.pull_skip(gradient)
-        gradient = gradient + here.pull_features(gradient)
+        before_mlp = gradient + here.pull_features(gradient)
         if skip is not None:
-            gradient = gradient + skip
+            before_mlp = before_mlp + skip
+        into_attention = gradient if model.attention[layer].parallel else before_mlp
         if attention_bias is not None:
-            more = contract(gradient, attention_bias)
+            more = contract(into_attention, attention_bias)
             at_bias = more if at_bias is None else at_bias + more
         bias.append(None if at_bias is None else weigh(at_bias))
-        gradient = gradient + model.attention[layer].pull(gradient)
+        gradient = before_mlp + model.attention[layer].pull(into_attention)
     positions = model.position_embedding
     return Relevance(
         tuple(reversed(features)),

@@ -87,16 +87,18 @@ def sweep(
 ) -> None:
     """Carry (T', n, d) down to the embeddings and add every edge to `rows`.
 
-    The gradient enters after the MLP of `layer` (logits: the last one), or between attention and MLP (a feature reads
-    there).
+    The gradient enters after the block `layer` (logits: the last one), or where the MLP of `layer` reads: between
+    attention and MLP, or before the block where the two run in parallel.
     """
     if not after_mlp:
-        gradient = _through_attention(model, columns, gradient, rows, layer)
+        if not model.attention[layer].parallel:
+            gradient = gradient + _through_attention(model, columns, gradient, rows, layer)
         layer -= 1
     for below in range(layer, -1, -1):
         checkpoint(cancel)
-        gradient = _through_mlp(model, columns, gradient, rows, below)
-        gradient = _through_attention(model, columns, gradient, rows, below)
+        before_mlp = _through_mlp(model, columns, gradient, rows, below)
+        into_attention = gradient if model.attention[below].parallel else before_mlp
+        gradient = before_mlp + _through_attention(model, columns, into_attention, rows, below)
     layer_bias = torch.cat(columns.bias)
     # A bias node sums what attention and the MLP of its layer write.
     rows.absolute += rows.kept[:, layer_bias[layer_bias >= 0]].abs().sum(-1, dtype=torch.float64)
@@ -122,7 +124,7 @@ def _through_attention(model: FrozenModel, columns: Columns, gradient: Tensor, r
     bias = model.attention_bias[layer]
     if bias is not None:
         _add_at_positions(rows, contract(gradient, bias), columns.bias[layer], partial=True)
-    return gradient + model.attention[layer].pull(gradient)
+    return model.attention[layer].pull(gradient)
 
 
 def _add_at_positions(rows: Rows, edges: Tensor, column_of_position: Tensor, *, partial: bool = False) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from engine.errors import RequestError
-from engine.models.families import gemma3, llama
+from engine.models.families import gemma, gpt2, gpt_neox, llama, olmo2, phi3
 from engine.models.weights import ModelWeights
 
-_FAMILIES = {model_type: module for module in (llama, gemma3) for model_type in module.MODEL_TYPES}
+_MODULES = (llama, gemma, phi3, olmo2, gpt2, gpt_neox)
+_FAMILIES = {model_type: module for module in _MODULES for model_type in module.MODEL_TYPES}
 
 
 def known_model_types() -> tuple[str, ...]:

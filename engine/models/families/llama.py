@@ -1,4 +1,8 @@
-"""Llama: pre-norms, rotary positions, gated SiLU MLP, grouped key/value heads."""
+"""Llama and its like: pre-norms, rotary positions, gated MLP, grouped key/value heads, separate projections.
+
+Mistral's sliding window, Qwen2's attention biases and Qwen3's query and key norms need nothing more: they live in the
+attention pattern, which is recorded, or in the biases, which every reader of an attention block looks for.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,14 @@ from typing import Any
 from engine.models.families.parts import attention_weights, gated_mlp, rms_norm
 from engine.models.weights import LayerModules, LayerWeights, ModelWeights
 
-MODEL_TYPES = ("llama",)
+MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
 
 
 def adapt(hf: Any) -> ModelWeights:
-    """Describe a transformers LlamaForCausalLM by role."""
+    """Describe a transformers causal language model of these types by role."""
     config, body = hf.config, hf.model
     return ModelWeights(
-        family="llama",
+        family=str(config.model_type),
         layers=tuple(
             LayerWeights(
                 attention_norm=rms_norm(block.input_layernorm),

@@ -14,6 +14,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
     "relu": "relu",
 }
 
@@ -33,14 +34,20 @@ def rms_norm(module: Any, *, unit_offset: bool = False) -> NormWeights:
     return NormWeights(weight + 1 if unit_offset else weight, None, float(module.eps if eps is None else eps))
 
 
+def layer_norm(module: Any) -> NormWeights:
+    """A LayerNorm, with or without its shift."""
+    shift = None if module.bias is None else module.bias.detach()
+    return NormWeights(module.weight.detach(), shift, float(module.eps), centred=True)
+
+
 def attention_weights(module: Any, config: Any) -> AttentionWeights:
     """Value and output projections with separate q, k and v modules."""
     d_head = int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
     return AttentionWeights(
         w_v=module.v_proj.weight.detach(),
         w_o=module.o_proj.weight.detach(),
-        b_v=_bias(module.v_proj),
-        b_o=_bias(module.o_proj),
+        b_v=bias_of(module.v_proj),
+        b_o=bias_of(module.o_proj),
         n_heads=int(config.num_attention_heads),
         n_kv_heads=int(config.num_key_value_heads),
         d_head=d_head,
@@ -54,11 +61,12 @@ def gated_mlp(module: Any, activation: str) -> MlpWeights:
         w_gate=module.gate_proj.weight.detach(),
         w_up=module.up_proj.weight.detach(),
         w_down=module.down_proj.weight.detach(),
-        b_gate=_bias(module.gate_proj),
-        b_up=_bias(module.up_proj),
-        b_down=_bias(module.down_proj),
+        b_gate=bias_of(module.gate_proj),
+        b_up=bias_of(module.up_proj),
+        b_down=bias_of(module.down_proj),
     )
 
 
-def _bias(linear: Any) -> Any:
+def bias_of(linear: Any) -> Any:
+    """A linear module's bias, or None."""
     return None if linear.bias is None else linear.bias.detach()

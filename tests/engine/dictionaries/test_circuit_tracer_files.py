@@ -145,7 +145,7 @@ class Fidelity:
         recording = built_in_recording(model)  # type: ignore[arg-type]
         folder.mkdir()
         for layer, record in enumerate(recording.layers):
-            x = site_input(record, model.weights.layers[layer].mlp_norm.gain, "mlp_input")
+            x = site_input(record, model.weights.layers[layer].mlp_gain, "mlp_input")
             y = site_output(record, "branch_output")
             centred = x - x.mean(0)
             skip = torch.linalg.lstsq(centred, y - y.mean(0)).solution.T

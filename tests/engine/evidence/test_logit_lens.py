@@ -8,24 +8,26 @@ import torch
 from engine.dictionaries.transcoders import TranscoderFeatures
 from engine.errors import RequestError
 from engine.evidence import logit_effects
-from tests.engine.tracing.tiny_models import FAMILIES, features_of, tiny_model
+from tests.engine.tracing.tiny_models import FAMILIES, down_rows, features_of, tiny_model
 
 
 @pytest.mark.parametrize("kind", ["neurons", "relu"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_effects_equal_brute_force(family: str, kind: str) -> None:
     model, features = tiny_model(family), features_of(family, kind)
-    block = model.hf.model.layers[1]
+    block, offset = model.blocks[1], 1 if family.startswith("gemma") else 0
     if isinstance(features, TranscoderFeatures):
         transcoder = features.transcoders[1]
         assert transcoder is not None
         vector = transcoder.w_dec[7]
     else:
-        vector = block.mlp.down_proj.weight[:, 7]
-        if family.startswith("gemma"):
-            vector = vector * (1 + block.post_feedforward_layernorm.weight)
-    gain = model.hf.model.norm.weight + (1 if family.startswith("gemma") else 0)
-    effects = model.hf.lm_head.weight @ (-2.0 * vector * gain)
+        vector = down_rows(block.mlp)[7]
+        if model.places.branch_end != "mlp":
+            vector = vector * (offset + model.places.in_block(block, "branch_end").weight)
+    final = model.places.in_model(model.hf, "final_norm")
+    if hasattr(final, "bias"):  # LayerNorm
+        vector = vector - vector.mean()
+    effects = model.hf.get_output_embeddings().weight @ (-2.0 * vector * (final.weight + offset))
     effects = effects - effects.mean()
     found = logit_effects(model, features, 1, 7, k=5, activation=-2.0)  # type: ignore[arg-type]
     order = effects.argsort(descending=True)

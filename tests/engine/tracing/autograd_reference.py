@@ -46,73 +46,75 @@ class Reference:
         return {name: [next(found) for _ in probes] for name, probes in named.items()}
 
 
-def linearised_run(  # noqa: C901 - one hook a place, read top to bottom
-    model: TinyModel, ids: list[int], skips: list[Transcoder | None] | None = None
-) -> Reference:
+def linearised_run(model: TinyModel, ids: list[int], skips: list[Transcoder | None] | None = None) -> Reference:
     """Run the model with everything nonlinear held and probes in place."""
-    hf, out = model.hf, Reference()
+    out, blocks = Reference(), model.blocks
     n, d = len(ids), model.weights.d_model
-    has_post = hasattr(hf.model.layers[0], "post_feedforward_layernorm")
-    skips = skips or [None] * len(hf.model.layers)
-    probe = lambda: torch.zeros(n, d, dtype=torch.float64, requires_grad=True)  # noqa: E731
-    handles = []
-
-    def embed(module: Any, args: Any, output: Tensor) -> Tensor:
-        out.embedding = output[0].detach().requires_grad_()
-        return out.embedding[None]
-
-    handles.append(hf.model.embed_tokens.register_forward_hook(embed))
-    for layer, block in enumerate(hf.model.layers):
-        out.before_post.append(probe())
-        out.after_mlp.append(probe())
-        out.after_attention.append(probe())
-        attention_end = block.post_attention_layernorm if has_post else block.self_attn
-        mlp_norm = block.pre_feedforward_layernorm if has_post else block.post_attention_layernorm
-
-        def add_attention(module: Any, args: Any, output: Any, layer: int = layer) -> Any:
-            if isinstance(output, tuple):
-                return (output[0] + out.after_attention[layer], *output[1:])
-            return output + out.after_attention[layer]
-
-        def keep_mid(module: Any, args: Any) -> None:
-            out.mid.append(args[0][0])
-
-        def replace_mlp(module: Any, args: Any, output: Tensor, layer: int = layer) -> Tensor:
-            out.mlp_input.append(args[0][0])
-            out.mlp_output.append(output[0].detach())
-            written = output.detach() + out.before_post[layer]
-            transcoder = skips[layer]
-            if transcoder is not None and transcoder.w_skip is not None and transcoder.writes == "mlp_output":
-                change = args[0] @ transcoder.w_skip.T
-                written = written + change - change.detach()
-            if has_post:
-                return written
-            return written + out.after_mlp[layer] + _skip_after(transcoder, args[0])
-
-        handles.append(attention_end.register_forward_hook(add_attention))
-        handles.append(mlp_norm.register_forward_pre_hook(keep_mid))
-        handles.append(block.mlp.register_forward_hook(replace_mlp))
-        if has_post:
-
-            def end_branch(module: Any, args: Any, output: Tensor, layer: int = layer) -> Tensor:
-                out.branch_output.append(output[0].detach())
-                skip = _skip_after(skips[layer], out.mlp_input[layer][None])
-                return output + out.after_mlp[layer] + skip
-
-            handles.append(block.post_feedforward_layernorm.register_forward_hook(end_branch))
-
-    def keep_final(module: Any, args: Any, output: Tensor) -> None:
-        out.final_normed = output[0]
-
-    handles.append(hf.model.norm.register_forward_hook(keep_final))
+    handles = [blocks[0].register_forward_pre_hook(_embedding_leaf(out), with_kwargs=True)]
+    for layer, block in enumerate(blocks):
+        for probes in (out.before_post, out.after_mlp, out.after_attention):
+            probes.append(torch.zeros(n, d, dtype=torch.float64, requires_grad=True))
+        handles += _block_hooks(out, model, block, layer, (skips or [None] * len(blocks))[layer])
+    final = model.places.in_model(model.hf, "final_norm")
+    handles.append(final.register_forward_hook(_keep_final(out)))
     try:
-        out.logits = hf(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
+        out.logits = model.hf(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
     finally:
         for handle in handles:
             handle.remove()
-    if not has_post:
+    if model.places.branch_end == "mlp":
         out.branch_output = out.mlp_output
     return out
+
+
+def _embedding_leaf(out: Reference) -> Any:
+    def hook(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        out.embedding = args[0][0].detach().requires_grad_()
+        return (out.embedding[None], *args[1:]), kwargs
+
+    return hook
+
+
+def _keep_final(out: Reference) -> Any:
+    def hook(module: Any, args: Any, output: Tensor) -> None:
+        out.final_normed = output[0]
+
+    return hook
+
+
+def _block_hooks(out: Reference, model: TinyModel, block: Any, layer: int, transcoder: Transcoder | None) -> list[Any]:
+    places = model.places
+    has_post = places.branch_end != "mlp"
+
+    def add_attention(module: Any, args: Any, output: Any) -> Any:
+        if isinstance(output, tuple):
+            return (output[0] + out.after_attention[layer], *output[1:])
+        return output + out.after_attention[layer]
+
+    def keep_mid(module: Any, args: Any) -> None:
+        out.mid.append(args[0][0])
+
+    def replace_mlp(module: Any, args: Any, output: Tensor) -> Tensor:
+        out.mlp_input.append(args[0][0])
+        out.mlp_output.append(output[0].detach())
+        written = output.detach() + out.before_post[layer]
+        if transcoder is not None and transcoder.w_skip is not None and transcoder.writes == "mlp_output":
+            change = args[0] @ transcoder.w_skip.T
+            written = written + change - change.detach()
+        return written if has_post else written + out.after_mlp[layer] + _skip_after(transcoder, args[0])
+
+    def end_branch(module: Any, args: Any, output: Tensor) -> Tensor:
+        out.branch_output.append(output[0].detach())
+        return output + out.after_mlp[layer] + _skip_after(transcoder, out.mlp_input[layer][None])
+
+    handles = [
+        places.in_block(block, "attention_end").register_forward_hook(add_attention),
+        places.in_block(block, "mlp_reads").register_forward_pre_hook(keep_mid),
+        block.mlp.register_forward_hook(replace_mlp),
+    ]
+    if has_post:
+        handles.append(places.in_block(block, "branch_end").register_forward_hook(end_branch))
+    return handles
 
 
 def _skip_after(transcoder: Transcoder | None, mlp_input: Tensor) -> Tensor:

@@ -11,7 +11,17 @@ from engine.models.recording import record
 from engine.tracing.run import Swept, sweep_prompt
 from engine.tracing.spec import Prompt, Target, TraceSpec
 from tests.engine.tracing.autograd_reference import Reference, linearised_run
-from tests.engine.tracing.tiny_models import FAMILIES, KINDS, TinyModel, features_of, tiny_model
+from tests.engine.tracing.tiny_models import (
+    FAMILIES,
+    KINDS,
+    TinyModel,
+    down_rows,
+    features_of,
+    neuron_inputs,
+    neuron_values,
+    nonlinearity,
+    tiny_model,
+)
 
 PROMPT = [0, 5, 9, 3, 17]
 
@@ -29,10 +39,13 @@ def target_form(
     """The scalar whose gradient a feature's row must be, written from its definition on the reference's own tensors."""
     position, feature = place
     if kind == "neurons":
-        mlp = model.hf.model.layers[layer].mlp
-        x = reference.mlp_input[layer][position]
-        gate, up = mlp.gate_proj(x)[feature], mlp.up_proj(x)[feature]
-        value = mlp.act_fn(gate.detach()) * up.detach()
+        mlp = model.blocks[layer].mlp
+        gates, ups = neuron_inputs(mlp, reference.mlp_input[layer][position])
+        up = ups[feature]
+        if gates is None:
+            return nonlinearity(mlp)(up.detach()) * up / up.detach()
+        gate = gates[feature]
+        value = nonlinearity(mlp)(gate.detach()) * up.detach()
         # phi(g)/g held, half of the product's change to each factor.
         return 0.5 * value * (gate / gate.detach() + up / up.detach())
     features = features_of(family, kind)
@@ -47,7 +60,14 @@ def read_input(reference: Reference, model: TinyModel, layer: int, reads: str) -
     if reads == "residual":
         return reference.mid[layer]
     x = reference.mlp_input[layer]
-    return x / model.weights.layers[layer].mlp_norm.gain if reads == "normalised" else x
+    if reads == "mlp_input":
+        return x
+    norm = model.places.in_block(model.blocks[layer], "mlp_reads")
+    if not hasattr(norm, "weight"):  # OLMo 2 has no norm before the MLP
+        return x
+    shift = getattr(norm, "bias", None)
+    gain = norm.weight + (1 if "Gemma" in type(norm).__name__ else 0)
+    return (x if shift is None else x - shift) / gain
 
 
 def expected_row(
@@ -60,16 +80,19 @@ def expected_row(
         numbers = columns.picked[layer]
         position, feature = features.position[numbers], features.feature[numbers]
         if kind == "neurons":
-            mlp = model.hf.model.layers[layer].mlp
-            x = reference.mlp_input[layer].detach()
-            hidden = mlp.act_fn(mlp.gate_proj(x)) * mlp.up_proj(x)
-            written = hidden[position, feature, None] * mlp.down_proj.weight.T[feature]
+            mlp = model.blocks[layer].mlp
+            hidden = neuron_values(mlp, reference.mlp_input[layer].detach())
+            written = hidden[position, feature, None] * down_rows(mlp)[feature]
             effect = (slopes["before_post"][layer][position] * written).sum(-1)
         else:
             effect = transcoder_effects(reference, model, family, kind, layer, slopes, position, feature, row, trace)
         row[columns.feature_columns(layer)] = effect
-    embedded = (slopes["embedding"][0] * reference.embedding.detach()).sum(-1)
-    row[columns.embedding] = embedded
+    slope, embedding = slopes["embedding"][0], reference.embedding.detach()
+    if hasattr(model.hf, "transformer"):  # GPT-2 adds learned positions to its tokens
+        positions = model.hf.transformer.wpe.weight[: len(embedding)]
+        row[columns.position_embedding] = (slope * positions).sum(-1)
+        embedding = embedding - positions
+    row[columns.embedding] = (slope * embedding).sum(-1)
     return row
 
 
@@ -180,10 +203,10 @@ def test_values_are_the_models_own(family: str) -> None:
     trace = swept(model, family, "neurons")
     caught: dict[int, Tensor] = {}
     handles = [
-        block.mlp.down_proj.register_forward_pre_hook(
+        model.places.in_block(block.mlp, "down").register_forward_pre_hook(
             lambda module, args, layer=layer: caught.__setitem__(layer, args[0][0])
         )
-        for layer, block in enumerate(model.hf.model.layers)
+        for layer, block in enumerate(model.blocks)
     ]
     model.hf(input_ids=torch.tensor([PROMPT]))
     for handle in handles:

@@ -61,7 +61,7 @@ def test_random_transcoders_on_a_real_model(model_name: str, request: pytest.Fix
         for _ in model.weights.layers
     ]
     sets[3] = None
-    features = TranscoderFeatures("random", "random", sets, [layer.mlp_norm.gain for layer in model.weights.layers])
+    features = TranscoderFeatures("random", "random", sets, [layer.mlp_gain for layer in model.weights.layers])
     result = trace(model, features, TraceSpec(Prompt("The Eiffel Tower is in the city of"), max_nodes=80))
     assert result.report["conservation_error"] < CONSERVATION_BOUND
     assert len(result.graph.of_kind(NodeKind.FEATURE)) == 80

@@ -11,7 +11,15 @@ from torch import Tensor
 from engine.models.recording import record
 from engine.tracing.run import sweep_prompt
 from engine.tracing.spec import Prompt, Target, TraceSpec
-from tests.engine.tracing.tiny_models import FAMILIES, TinyModel, features_of, tiny_model
+from tests.engine.tracing.tiny_models import (
+    FAMILIES,
+    TinyModel,
+    down_rows,
+    features_of,
+    neuron_inputs,
+    nonlinearity,
+    tiny_model,
+)
 
 PROMPT = [0, 5, 9, 3, 17]
 TOKENS = (4, 11)
@@ -22,21 +30,24 @@ def relp_gradients(model: TinyModel, token: int) -> tuple[list[Tensor], Tensor, 
     hf, probes, hidden = model.hf, [], []
     leaf: dict[str, Tensor] = {}
 
-    def embed(module: Any, args: Any, output: Tensor) -> Tensor:
-        leaf["embedding"] = output.detach().requires_grad_()
-        return leaf["embedding"]
+    def embed(module: Any, args: Any, kwargs: Any) -> Any:
+        leaf["embedding"] = args[0].detach().requires_grad_()
+        return (leaf["embedding"], *args[1:]), kwargs
 
-    handle = hf.model.embed_tokens.register_forward_hook(embed)
-    for block in hf.model.layers:
-        probe = torch.zeros(len(PROMPT), block.mlp.down_proj.in_features, dtype=torch.float64, requires_grad=True)
+    handle = model.blocks[0].register_forward_pre_hook(embed, with_kwargs=True)
+    for block in model.blocks:
+        probe = torch.zeros(len(PROMPT), len(down_rows(block.mlp)), dtype=torch.float64, requires_grad=True)
         probes.append(probe)
 
-        def forward(x: Tensor, mlp: Any = block.mlp, probe: Tensor = probe) -> Tensor:
-            gate, up = mlp.gate_proj(x), mlp.up_proj(x)
-            slope = mlp.act_fn(gate).detach() / gate.detach()
-            held = 0.5 * slope * (up.detach() * gate + gate.detach() * up)
+        def forward(x: Tensor, mlp: Any = block.mlp, probe: Tensor = probe, block: Any = block) -> Tensor:
+            gate, up = neuron_inputs(mlp, x)
+            if gate is None:
+                held = nonlinearity(mlp)(up).detach() / up.detach() * up
+            else:
+                slope = nonlinearity(mlp)(gate).detach() / gate.detach()
+                held = 0.5 * slope * (up.detach() * gate + gate.detach() * up)
             hidden.append(held[0].detach())
-            result: Tensor = mlp.down_proj(held + probe)
+            result: Tensor = model.places.in_block(mlp, "down")(held + probe)
             return result
 
         block.mlp.forward = forward
@@ -44,12 +55,15 @@ def relp_gradients(model: TinyModel, token: int) -> tuple[list[Tensor], Tensor, 
         logits = hf(input_ids=torch.tensor([PROMPT]), use_cache=False).logits[0, -1]
     finally:
         handle.remove()
-        for block in hf.model.layers:
+        for block in model.blocks:
             del block.mlp.forward
     target = logits[token] - logits.mean()
     slopes = torch.autograd.grad(target, [*probes, leaf["embedding"]])
     features = [slope * value for slope, value in zip(slopes[:-1], hidden, strict=True)]
-    return features, (slopes[-1] * leaf["embedding"].detach())[0].sum(-1), hidden
+    embedding = leaf["embedding"].detach()[0]
+    if hasattr(hf, "transformer"):  # GPT-2's learned positions are bias nodes
+        embedding = embedding - hf.transformer.wpe.weight[: len(PROMPT)]
+    return features, (slopes[-1][0] * embedding).sum(-1), hidden
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -136,7 +136,7 @@ def test_permuting_features_permutes_the_graph() -> None:
             else replace(one, w_enc=one.w_enc[order], b_enc=one.b_enc[order], w_dec=one.w_dec[order])
             for one in features.transcoders
         ],
-        [layer.mlp_norm.gain for layer in model.weights.layers],
+        [layer.mlp_gain for layer in model.weights.layers],
     )
     spec = replace(EVERYTHING, max_nodes=60)
     before = trace(model, features, spec).graph  # type: ignore[arg-type]

@@ -12,7 +12,20 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface, AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig
+from transformers import (
+    AttentionInterface,
+    AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma3TextConfig,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    MistralConfig,
+    Olmo2Config,
+    Phi3Config,
+    Qwen2Config,
+    Qwen3Config,
+)
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
 
 from engine.dictionaries.neurons import NeuronFeatures
@@ -63,11 +76,20 @@ class TinyTokenizer:
 
 
 def _detached_attention(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, scaling: float, **_: Any
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    softcap: float | None = None,
+    **_: Any,
 ) -> tuple[Tensor, Tensor]:
-    groups = module.num_key_value_groups
+    groups = query.shape[1] // key.shape[1]
     key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     scores = query @ key.transpose(2, 3) * scaling
+    if softcap is not None:
+        scores = (scores / softcap).tanh() * softcap
     if attention_mask is not None:
         scores = scores + attention_mask[..., : key.shape[-2]]
     pattern = scores.softmax(-1).detach()
@@ -80,14 +102,100 @@ AttentionMaskInterface.register("detached", ALL_MASK_ATTENTION_FUNCTIONS["eager"
 
 def _hold_norms(hf: Any) -> None:
     """Norms in float64 with constant denominators: transformers computes them in float32 whatever the model is."""
-    for norm in [module for module in hf.modules() if type(module).__name__.endswith("RMSNorm")]:
-        offset = 1.0 if "Gemma" in type(norm).__name__ else 0.0
-        eps = getattr(norm, "variance_epsilon", None) or norm.eps
+    for norm in hf.modules():
+        name = type(norm).__name__
+        if name.endswith("RMSNorm"):
+            offset = 1.0 if "Gemma" in name else 0.0
+            eps = getattr(norm, "variance_epsilon", None) or norm.eps
 
-        def forward(x: Tensor, norm: Any = norm, offset: float = offset, eps: float = eps) -> Tensor:
-            return x / (x.detach().pow(2).mean(-1, keepdim=True) + eps).sqrt() * (norm.weight + offset)
+            def forward(x: Tensor, norm: Any = norm, offset: float = offset, eps: float = eps) -> Tensor:
+                return x / (x.detach().pow(2).mean(-1, keepdim=True) + eps).sqrt() * (norm.weight + offset)
 
-        norm.forward = forward
+            norm.forward = forward
+        elif name == "LayerNorm":
+
+            def centred(x: Tensor, norm: Any = norm) -> Tensor:
+                spread = x - x.mean(-1, keepdim=True)
+                scale = (spread.detach().pow(2).mean(-1, keepdim=True) + norm.eps).sqrt()
+                return spread / scale * norm.weight + norm.bias
+
+            norm.forward = centred
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a family's parts are, told apart from the engine's own adapters."""
+
+    blocks: str = "model.layers"
+    attention: str = "self_attn"
+    attention_end: str = "self_attn"  # its output joins the residual stream
+    mlp_reads: str = "post_attention_layernorm"  # its input is the residual that the MLP's branch reads
+    branch_end: str = "mlp"  # its output joins the residual stream
+    final_norm: str = "model.norm"
+    down: str = "down_proj"
+
+    def in_model(self, hf: Any, name: str) -> Any:
+        return hf.get_submodule(getattr(self, name))
+
+    def in_block(self, block: Any, name: str) -> Any:
+        return block.get_submodule(getattr(self, name))
+
+
+_POST_NORMS = Places(
+    attention_end="post_attention_layernorm",
+    mlp_reads="pre_feedforward_layernorm",
+    branch_end="post_feedforward_layernorm",
+)
+PLACES = {
+    "llama": Places(),
+    "mistral": Places(),
+    "qwen2": Places(),
+    "qwen3": Places(),
+    "phi3": Places(),
+    "gemma2": _POST_NORMS,
+    "gemma3_text": _POST_NORMS,
+    "olmo2": Places(attention_end="post_attention_layernorm", mlp_reads="mlp", branch_end="post_feedforward_layernorm"),
+    "gpt2": Places("transformer.h", "attn", "attn", "ln_2", "mlp", "transformer.ln_f", "c_proj"),
+    "gpt_neox": Places(
+        "gpt_neox.layers",
+        "attention",
+        "attention",
+        "post_attention_layernorm",
+        "mlp",
+        "gpt_neox.final_layer_norm",
+        "dense_4h_to_h",
+    ),
+}
+
+
+def neuron_inputs(mlp: Any, x: Tensor) -> tuple[Tensor | None, Tensor]:
+    """Gate and up of every neuron (None: a plain MLP, whose only pre-activation comes second)."""
+    if hasattr(mlp, "gate_proj"):
+        return mlp.gate_proj(x), mlp.up_proj(x)
+    if hasattr(mlp, "gate_up_proj"):
+        gate, up = mlp.gate_up_proj(x).chunk(2, dim=-1)
+        return gate, up
+    return None, (mlp.c_fc if hasattr(mlp, "c_fc") else mlp.dense_h_to_4h)(x)
+
+
+def nonlinearity(mlp: Any) -> Any:
+    """The MLP's phi."""
+    return next(getattr(mlp, name) for name in ("act_fn", "activation_fn", "act") if hasattr(mlp, name))
+
+
+def neuron_values(mlp: Any, x: Tensor) -> Tensor:
+    """(T, m) what goes into the down projection."""
+    gate, up = neuron_inputs(mlp, x)
+    result: Tensor = nonlinearity(mlp)(up) if gate is None else nonlinearity(mlp)(gate) * up
+    return result
+
+
+def down_rows(mlp: Any) -> Tensor:
+    """(m, d) what each neuron writes for a value of 1."""
+    if hasattr(mlp, "c_proj"):
+        return mlp.c_proj.weight
+    down = mlp.dense_4h_to_h if hasattr(mlp, "dense_4h_to_h") else mlp.down_proj
+    return down.weight.T
 
 
 @dataclass
@@ -106,27 +214,58 @@ class TinyModel:
         return torch.device("cpu")
 
     @property
+    def places(self) -> Places:
+        return PLACES[self.hf.config.model_type]
+
+    @property
+    def blocks(self) -> Any:
+        return self.places.in_model(self.hf, "blocks")
+
+    @property
     def dtype(self) -> torch.dtype:
         return self.weights.unembed.dtype
 
 
 def _config(family: str) -> Any:
-    if family == "llama":
-        return LlamaConfig(**SIZES, rms_norm_eps=1e-5, tie_word_embeddings=True)
-    if family == "llama-biased":
-        return LlamaConfig(**SIZES, rms_norm_eps=1e-5, attention_bias=True, mlp_bias=True, tie_word_embeddings=False)
-    softcap = {"final_logit_softcapping": 5.0} if family == "gemma3-capped" else {}
-    return Gemma3TextConfig(
-        **SIZES,
-        rms_norm_eps=1e-6,
-        sliding_window=3,
-        query_pre_attn_scalar=8,
-        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
-        **softcap,
-    )
+    kind, _, variant = family.partition("-")
+    if kind == "gpt2":
+        return GPT2Config(
+            vocab_size=40, n_embd=24, n_inner=20, n_layer=3, n_head=4, n_positions=64, bos_token_id=0, eos_token_id=1
+        )
+    if kind == "neox":
+        return GPTNeoXConfig(**SIZES, use_parallel_residual=variant != "serial", rotary_pct=0.25)
+    if kind == "llama" and variant:
+        return LlamaConfig(**SIZES, attention_bias=True, mlp_bias=True, tie_word_embeddings=False)
+    if kind in ("gemma2", "gemma3"):
+        gemma = {
+            "sliding_window": 3,
+            "query_pre_attn_scalar": 8,
+            "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+        }
+        if kind == "gemma2":
+            return Gemma2Config(**SIZES, **gemma, final_logit_softcapping=6.0, attn_logit_softcapping=4.0)
+        return Gemma3TextConfig(**SIZES, **gemma, **({"final_logit_softcapping": 5.0} if variant else {}))
+    plain = {"llama": LlamaConfig, "mistral": MistralConfig, "qwen2": Qwen2Config, "qwen3": Qwen3Config}
+    plain |= {"phi3": Phi3Config, "olmo2": Olmo2Config}
+    window = {"sliding_window": 3} if kind == "mistral" else {}
+    return plain[kind](**SIZES, **window)
 
 
-FAMILIES = ("llama", "llama-biased", "gemma3", "gemma3-capped")
+FAMILIES = (
+    "llama",
+    "llama-biased",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma2",
+    "gemma3",
+    "gemma3-capped",
+    "phi3",
+    "olmo2",
+    "gpt2",
+    "neox",
+    "neox-serial",
+)
 
 
 @cache
@@ -136,8 +275,9 @@ def tiny_model(family: str) -> TinyModel:
     with torch.no_grad():
         for name, parameter in hf.named_parameters():
             # Norm weights away from their neutral value, biases away from zero: a forgotten one must show.
-            parameter.copy_(torch.randn_like(parameter) * (0.3 if "norm" in name else 0.5))
-            if "norm" in name and family.startswith("llama"):
+            is_norm = "norm" in name or ".ln_" in name
+            parameter.copy_(torch.randn_like(parameter) * (0.3 if is_norm else 0.5))
+            if is_norm and name.endswith("weight") and not family.startswith("gemma"):
                 parameter.add_(1)
     hf.requires_grad_(False)
     _hold_norms(hf)
@@ -156,7 +296,7 @@ def features_of(family: str, kind: str) -> NeuronFeatures | TranscoderFeatures:
     sets: list[Transcoder | None] = [_transcoder(weights.d_model, kind, generator) for _ in weights.layers]
     if kind == "one-layer":
         sets[0] = sets[2] = None
-    return TranscoderFeatures(kind, kind, sets, [layer.mlp_norm.gain for layer in weights.layers])
+    return TranscoderFeatures(kind, kind, sets, [layer.mlp_gain for layer in weights.layers])
 
 
 def _transcoder(d: int, kind: str, generator: torch.Generator) -> Transcoder:

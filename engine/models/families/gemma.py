@@ -1,4 +1,7 @@
-"""Gemma 3 (text): norms times 1 + weight, post-norms after attention and MLP, tanh-GELU gate, scaled embedding."""
+"""Gemma 2 and 3 (text): norms times 1 + weight, post-norms after attention and MLP, tanh-GELU gate, scaled embedding.
+
+Soft caps on attention scores and sliding windows live in the recorded pattern; the cap on the final logits is kept.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,15 @@ from typing import Any
 from engine.models.families.parts import attention_weights, gated_mlp, rms_norm
 from engine.models.weights import LayerModules, LayerWeights, ModelWeights
 
-MODEL_TYPES = ("gemma3_text",)
+MODEL_TYPES = ("gemma2", "gemma3_text")
 
 
 def adapt(hf: Any) -> ModelWeights:
-    """Describe a transformers Gemma3ForCausalLM by role."""
+    """Describe a transformers Gemma2ForCausalLM or Gemma3ForCausalLM by role."""
     config, body = hf.config, hf.model
     norm = partial(rms_norm, unit_offset=True)
     return ModelWeights(
-        family="gemma3",
+        family=str(config.model_type),
         layers=tuple(
             LayerWeights(
                 attention_norm=norm(block.input_layernorm),
