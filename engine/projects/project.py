@@ -34,7 +34,8 @@ class Project:
 
     def __init__(self, file: ProjectFile) -> None:
         self._file = file
-        self._joinable: tuple[str, int] | None = None  # merge key and history row of the last edit of this session
+        # What an edit must be to join the last one of this session (merge key, trace, table), and its history row.
+        self._joinable: tuple[tuple[str, int | None, str], int] | None = None
         self._names: dict[int, list[str]] = {}  # of nodes, by trace
 
     # Opening and closing
@@ -152,7 +153,7 @@ class Project:
     def set_label(self, trace_id: int, node: int, text: str, *, merge: str | None = None) -> EditDone | None:
         """Name a node; an empty text takes the name away.
 
-        Edits with the same `merge` key, one after the other, are one step of undo.
+        Labels of one trace with the same `merge` key, one edit after the other, are one step of undo.
         """
         return self._edit(trace_id, lambda edits: edits.label(node, text, self._node_name(trace_id, node)), merge)
 
@@ -310,9 +311,9 @@ class Project:
             edit = work_out(db)
             edit = replace(edit, changes=[change for change in edit.changes if change.before != change.after])
             if edit.changes:
-                join = last[1] if last is not None and last[0] == merge else None
-                number = history.apply_edit(db, edit, join=join)
-                last = None if merge is None or number is None else (merge, number)
+                kind = None if merge is None else (merge, edit.trace, edit.changes[0].table)
+                number = history.apply_edit(db, edit, join=last[1] if last is not None and last[0] == kind else None)
+                last = None if kind is None or number is None else (kind, number)
         self._joinable = last
         return EditDone(edit.title, edit.trace) if edit.changes else None
 

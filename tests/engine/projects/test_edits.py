@@ -176,6 +176,17 @@ def test_typing_with_one_key_is_one_step(project: Project) -> None:
     assert project.annotations(1).note == "Texas"
 
 
+def test_one_key_joins_neither_traces_nor_kinds(project: Project) -> None:
+    project.set_note(1, "a", merge="typing")
+    project.set_note(2, "b", merge="typing")
+    project.set_label(2, 1, "c", merge="typing")
+    project.set_label(2, 2, "d", merge="typing")
+    project.undo()
+    assert (project.annotations(2).labels, project.annotations(2).note) == ({}, "b")
+    project.undo()
+    assert (project.annotations(2).note, project.annotations(1).note) == ("", "a")
+
+
 def test_typing_that_comes_back_leaves_no_step(project: Project) -> None:
     project.pin(1, [1])
     project.set_note(1, "T", merge="note")

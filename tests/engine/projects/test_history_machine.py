@@ -71,7 +71,7 @@ class ProjectMachine(RuleBasedStateMachine):
         self.world = World("a", {})
         self.steps: list[Step] = []
         self.at = 0  # steps before this one are done, the rest undone
-        self.joinable: str | None = None
+        self.joinable: tuple[str, int, str] | None = None
         self.groups_seen = 0
 
     @initialize()
@@ -102,7 +102,7 @@ class ProjectMachine(RuleBasedStateMachine):
             self.project.close()
             shutil.rmtree(self.folder)
 
-    def made(self, done: EditDone | None, world: World, merge: str | None = None) -> None:
+    def made(self, done: EditDone | None, world: World, merge: tuple[str, int, str] | None = None) -> None:
         """An edit was made, after which the world should be this."""
         if world == self.world:
             assert done is None
@@ -120,14 +120,16 @@ class ProjectMachine(RuleBasedStateMachine):
         self.at = len(self.steps)
         self.world = world
 
-    def edit(self, trace: int, edit: Callable[[], EditDone | None], change: Change, merge: str | None = None) -> None:
+    def edit(
+        self, trace: int, edit: Callable[[], EditDone | None], change: Change, merge: str | None = None, kind: str = ""
+    ) -> None:
         world = deepcopy(self.world)
         if world.traces[trace].deleted:
             with pytest.raises(RequestError):
                 edit()
             return
         change(world.traces[trace])
-        self.made(edit(), world, merge)
+        self.made(edit(), world, None if merge is None else (merge, trace, kind))
 
     @rule(title=TEXT)
     def add_trace(self, title: str) -> None:
@@ -158,7 +160,7 @@ class ProjectMachine(RuleBasedStateMachine):
             if text.strip():
                 model.labels[node] = text
 
-        self.edit(trace, lambda: self.project.set_label(trace, node, text, merge=merge), change, merge)
+        self.edit(trace, lambda: self.project.set_label(trace, node, text, merge=merge), change, merge, "label")
 
     @rule(trace=TRACE, node=NODE, typed=st.lists(TEXT, min_size=2, max_size=4), into_note=st.booleans())
     def type_on(self, trace: int, node: int, typed: list[str], into_note: bool) -> None:
@@ -173,14 +175,14 @@ class ProjectMachine(RuleBasedStateMachine):
         def change(model: TraceModel) -> None:
             model.note = text if text.strip() else ""
 
-        self.edit(trace, lambda: self.project.set_note(trace, text, merge=merge), change, merge)
+        self.edit(trace, lambda: self.project.set_note(trace, text, merge=merge), change, merge, "note")
 
     @rule(trace=TRACE, key=PLACE, x=st.floats(-1e6, 1e6), merge=MERGE)
     def place(self, trace: int, key: int | str, x: float, merge: str | None) -> None:
         def change(model: TraceModel) -> None:
             model.positions[key] = (x, 1.0)
 
-        self.edit(trace, lambda: self.project.set_position(trace, key, x, 1.0, merge=merge), change, merge)
+        self.edit(trace, lambda: self.project.set_position(trace, key, x, 1.0, merge=merge), change, merge, "place")
 
     @rule(trace=TRACE, name=TEXT, nodes=NODES.filter(bool))
     def add_group(self, trace: int, name: str, nodes: list[int]) -> None:
