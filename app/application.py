@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import IO
 
 from PySide6.QtCore import QTimer
@@ -15,6 +17,36 @@ from app.fault_log import FaultCatcher, logger, start_log
 from app.garbage import GarbageKeeper
 from app.places import log_file
 from app.window import MainWindow
+
+
+class Interrupts:
+    """Ctrl+C in the terminal, and the system asking to end, close the window as a click on its button would.
+
+    Python sees signals only when it gets to run; the timer of the garbage keeper lets it, once a second.
+    """
+
+    def __init__(self) -> None:
+        self.window: MainWindow | None = None
+        self.status = 0
+
+    def install(self) -> None:
+        """Listen from now on."""
+        signal.signal(signal.SIGINT, self._caught)
+        signal.signal(signal.SIGTERM, self._caught)
+
+    def attach(self, window: MainWindow) -> None:
+        """The window there is now; a signal that came before it closes it at once."""
+        self.window = window
+        if self.status:
+            self._close()
+
+    def _caught(self, number: int, frame: FrameType | None) -> None:
+        self.status = 128 + number
+        self._close()
+
+    def _close(self) -> None:
+        if self.window is not None:
+            QTimer.singleShot(0, self.window, self.window.close)
 
 
 def _watch_crashes() -> IO[str] | None:
@@ -36,6 +68,8 @@ def run(project: Path | None) -> int:
     app = QApplication(sys.argv[:1])
     faults = FaultCatcher()
     faults.install()
+    interrupts = Interrupts()
+    interrupts.install()
     crash_file = _watch_crashes()
     garbage = GarbageKeeper()
     garbage.start()
@@ -44,10 +78,8 @@ def run(project: Path | None) -> int:
     window.show()
     if project is not None:
         window.files.open_path(project)
-    # Python sees Ctrl+C in a terminal only when it gets to run now and then.
-    pulse = QTimer()
-    pulse.start(500)
-    status = app.exec()
+    interrupts.attach(window)
+    status = app.exec() or interrupts.status
     garbage.stop()
     faults.remove()
     if crash_file is not None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.__main__ import wants_window
+from app.places import HOME_VARIABLE
 from app.startup import missing_library, platform_plugins, prepare_environment, require_display, require_qt
 from engine.errors import MachineError
 
@@ -106,3 +109,32 @@ def test_displays_are_asked_for_on_linux_only() -> None:
     require_display({"QT_QPA_PLATFORM": "offscreen"}, platform="linux")
     with pytest.raises(MachineError):
         require_display({}, platform="linux")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_closes_the_window_without_a_traceback(number: int, tmp_path: Path) -> None:
+    environment = {**os.environ, HOME_VARIABLE: str(tmp_path), "QT_QPA_PLATFORM": "offscreen"}
+    program = subprocess.Popen(
+        [sys.executable, "-m", "app"],
+        cwd=ROOT,
+        env=environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    layout = tmp_path / "config" / "window.ini"
+    try:
+        # The handlers are in place before this file is made.
+        for _ in range(200):
+            if (tmp_path / "log" / "crash.txt").exists():
+                break
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                program.wait(0.1)
+        program.send_signal(number)
+        _, err = program.communicate(timeout=30)
+    finally:
+        program.kill()
+    assert program.returncode == 128 + number, err
+    assert "Traceback" not in err
+    assert layout.exists()
