@@ -67,6 +67,8 @@ class PromptState(QObject):
         self.draft = Draft()
         self.model: LoadedModel | None = None
         self.chips: tuple[Chip, ...] = ()
+        # The fingerprint of the model whose tokens the chips are.
+        self.read_by = ""
         self.next: tuple[NextToken, ...] = ()
         # The token that the open trace explains; it may lie one behind the last chip, where the model would go on.
         self.traced: int | None = None
@@ -91,12 +93,23 @@ class PromptState(QObject):
         self.tokenise()
 
     def set_model(self, model: LoadedModel | None) -> None:
-        """Another model reads the prompt from now on."""
+        """Another model reads the prompt from now on; tokens that are its own already stay, generated ones too."""
         self.model = model
-        if model is not None:
+        if model is not None and self.chips and self.read_by == model.fingerprint:
+            self.chipsChanged.emit()
+        elif model is not None:
             self.tokenise()
-        else:
-            self.set_next(())
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the chips are tokens of the model in memory."""
+        return self.model is not None and self.read_by == self.model.fingerprint
+
+    def forget_tokens(self) -> None:
+        """The tokens of the model before mean nothing to the next one."""
+        self.chips, self.traced, self.read_by = (), None, ""
+        self.set_next(())
+        self.chipsChanged.emit()
 
     def tokenise(self) -> None:
         """Find the draft's tokens again."""
@@ -109,6 +122,7 @@ class PromptState(QObject):
             except LoupeError as error:
                 self.problem.emit(error.sentence)
         self.chips = chips
+        self.read_by = "" if self.model is None else self.model.fingerprint
         self.chipsChanged.emit()
 
     def _chips(self, ids: tuple[int, ...]) -> tuple[Chip, ...]:
@@ -152,6 +166,7 @@ class PromptState(QObject):
             "chips": [asdict(chip) for chip in self.chips],
             "next": [asdict(token) for token in self.next],
             "traced": self.traced,
+            "read_by": self.read_by,
         }
 
     def restore(self, stored: Any) -> bool:
@@ -160,10 +175,10 @@ class PromptState(QObject):
             draft = Draft.from_json(stored["draft"])
             chips = tuple(Chip(**chip) for chip in stored["chips"])
             tokens = tuple(NextToken(**token) for token in stored["next"])
-            traced = stored["traced"]
+            traced, read_by = stored["traced"], str(stored["read_by"])
         except (KeyError, TypeError):
             return False
-        self.draft, self.chips, self.next = draft, chips, tokens
+        self.draft, self.chips, self.next, self.read_by = draft, chips, tokens, read_by
         self.traced = traced if isinstance(traced, int) and 0 <= traced <= len(chips) else None
         self.draftChanged.emit()
         self.chipsChanged.emit()

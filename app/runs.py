@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from app.engine_calls import (
     NEURONS,
-    Effects,
     EngineState,
     LoadedModel,
     NextToken,
     bind,
-    feature_effects,
     generate,
     next_tokens,
     open_features,
@@ -26,13 +25,12 @@ from app.engine_calls import (
 from app.jobs import Failure, JobHost, Outcome, Value
 from app.session import Session
 from app.token_choice import meant_token
+from app.trace_titles import ARROW, said_first, trace_title
 from engine.errors import LoupeError, RequestError
-from engine.graphs.visible_text import visible_text
 from engine.tracing.spec import Prompt, Target, TraceSpec
 
 NEXT_COUNT = 8
 NEXT_DELAY_MS = 350
-ARROW = " → "
 Done = Callable[[], None]
 
 
@@ -41,7 +39,6 @@ class Runs(QObject):
 
     modelChanged = Signal()
     featuresChanged = Signal()
-    effectsChanged = Signal(int)  # node
 
     def __init__(self, session: Session, host: JobHost, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -52,13 +49,17 @@ class Runs(QObject):
         self.wanted_model = ""
         self.wanted_features = NEURONS
         self.trust_features = False
+        self._refused = ""
         self.max_nodes = 1000
+        self.known_models: set[str] = set()
         self._after_load: list[Done] = []
+        self._loading = ""
         self._look = QTimer(self)
         self._look.setSingleShot(True)
         self._look.setInterval(NEXT_DELAY_MS)
         self._look.timeout.connect(self.look_ahead)
         session.prompt.chipsChanged.connect(self._chips_changed)
+        session.traceChanged.connect(self.follow_trace)
 
     # ---- the model ---------------------------------------------------------------------------------------------
 
@@ -66,6 +67,12 @@ class Runs(QObject):
         """Use another model from now on; it is loaded when it is first needed."""
         if source == self.wanted_model:
             return
+        self._want_model(source)
+        self.session.prompt.forget_tokens()
+
+    def _want_model(self, source: str) -> None:
+        self.host.drop("model")
+        self._after_load, self._loading = [], ""
         self.wanted_model = source
         self.wanted_features = NEURONS
         self.model = None
@@ -73,22 +80,48 @@ class Runs(QObject):
         self.modelChanged.emit()
         self.featuresChanged.emit()
 
+    @Slot()
+    def follow_trace(self) -> None:
+        """A trace of another model is open: that one is meant from now on, if it is on this machine."""
+        made_by = self.session.report.get("model", {})
+        source = str(made_by.get("source", ""))
+        if source in self.known_models and source != self.wanted_model:
+            self._want_model(source)
+        features = self.session.features_source
+        if features and features != self.wanted_features and (features == NEURONS or Path(features).exists()):
+            self.wanted_features = features
+            self.featuresChanged.emit()
+
     def choose_features(self, source: str) -> None:
         """Use another dictionary from now on."""
-        self.wanted_features = source
+        self.wanted_features, self.trust_features = source, False
         self.featuresChanged.emit()
         if source != NEURONS:
             self.with_model(self._check_features)
+
+    def trust_refused(self) -> None:
+        """Open the dictionary that was refused, whatever it explains."""
+        self.wanted_features, self.trust_features = self._refused, True
+        self.with_model(self._check_features)
 
     def _check_features(self) -> None:
         job = bind(open_features, self.state, self.wanted_features, self.trust_features)
         self.host.submit("features", "Opening the dictionary", job, self._features_opened)
 
     def _features_opened(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Failure):
+            # The engine names its own flag where a person may insist.
+            insist = "--trust-features" in outcome.sentence
+            self._refused = self.wanted_features if insist else ""
+            self.session.report_problem("prompt", outcome.sentence, "trace.trust_features" if insist else "")
         if not isinstance(outcome, Value):
-            self.wanted_features = NEURONS
-            self._tell("prompt", outcome)
+            self.wanted_features, self.trust_features = NEURONS, False
         self.featuresChanged.emit()
+
+    @property
+    def has_refused(self) -> bool:
+        """Whether a dictionary was refused that a person may insist on."""
+        return bool(self._refused)
 
     def with_model(self, then: Done) -> None:
         """Call `then` with the chosen model in memory; loads it first where it is not."""
@@ -96,8 +129,9 @@ class Runs(QObject):
             then()
             return
         self._after_load.append(then)
-        if len(self._after_load) > 1 and self.host.current is not None and self.host.current.key == "model":
+        if self._loading == self.wanted_model:
             return
+        self._loading = self.wanted_model
         job = bind(open_model, self.state, self.wanted_model)
         self.host.submit("model", "Loading the model", job, self._model_opened)
 
@@ -109,7 +143,7 @@ class Runs(QObject):
         """Loading was all that was wanted."""
 
     def _model_opened(self, outcome: Outcome) -> None:
-        waiting, self._after_load = self._after_load, []
+        waiting, self._after_load, self._loading = self._after_load, [], ""
         if not isinstance(outcome, Value):
             self._tell("prompt", outcome)
             self.modelChanged.emit()
@@ -211,10 +245,12 @@ class Runs(QObject):
 
     def trace_token(self, token_id: int) -> None:
         """Trace one candidate for the next token."""
-        prompt = self.session.prompt
-        if self.model is None:
-            self.session.report_problem("prompt", "Load the model first.", "trace.load_model")
+        self.with_model(partial(self._trace_token, token_id))
+
+    def _trace_token(self, token_id: int) -> None:
+        if not self._has_prompt():
             return
+        prompt = self.session.prompt
         spec = TraceSpec(prompt.draft.prompt(), Target(token_id=token_id), max_nodes=self.max_nodes)
         self._submit_trace(spec, self._title(prompt.draft.text, token_id, None), self._explained(token_id))
 
@@ -228,6 +264,8 @@ class Runs(QObject):
         self.with_model(partial(self._trace_chip, index))
 
     def _trace_chip(self, index: int) -> None:
+        if not self._has_prompt():
+            return
         prompt = self.session.prompt
         if not 0 < index < len(prompt.chips):
             self.session.report_problem("prompt", "The first token has nothing before it; choose a later one.")
@@ -257,63 +295,22 @@ class Runs(QObject):
 
     def _title(self, text: str, target: int | None, against: int | None) -> str:
         assert self.model is not None
-        end = " ".join(text.split())
-        short = end if len(end) <= 48 else "…" + end[-47:]
-        if target is None:
-            return short
-        name = visible_text(self.model.tokenizer.token_text(target)).strip("␣") or "␣"
-        if against is not None:
-            name += " − " + (visible_text(self.model.tokenizer.token_text(against)).strip("␣") or "␣")
-        return f"{short}{ARROW}{name}"
-
-    # ---- what a feature writes ---------------------------------------------------------------------------------
-
-    def effects_key(self, node: int) -> str:
-        """The key under which the project keeps a feature's logit effects."""
-        session = self.session
-        assert session.graph is not None
-        model = session.report.get("model", {}).get("fingerprint", "")
-        features = session.report.get("features", {})
-        source = features.get("fingerprint") or features.get("name", "")
-        return f"{model}/{source}/{int(session.graph.layer[node])}/{int(session.graph.feature[node])}"
-
-    def known_effects(self, node: int) -> Effects | None:
-        """The logit effects the project already holds."""
-        project = self.session.project
-        return None if project is None else Effects.from_json(project.effects(self.effects_key(node)))
-
-    def can_compute_effects(self) -> bool:
-        """True when the model in memory is the one that made the open graph."""
-        made_by = self.session.report.get("model", {}).get("fingerprint")
-        return self.model is not None and self.model.fingerprint == made_by
-
-    def find_effects(self, node: int) -> None:
-        """Compute a feature's logit effects and keep them in the project."""
-        graph = self.session.graph
-        if graph is None or not self.can_compute_effects():
-            return
-        found = partial(self._effects_found, node, self.effects_key(node))
-        layer, feature = int(graph.layer[node]), int(graph.feature[node])
-        source = self.session.features_source or self.wanted_features
-        job = bind(feature_effects, self.state, source, layer, feature)
-        self.host.submit("effects", "Reading what the feature writes", job, found, quiet=True)
-
-    def _effects_found(self, node: int, key: str, outcome: Outcome) -> None:
-        if isinstance(outcome, Value):
-            project = self.session.project
-            if project is not None and not project.read_only:
-                project.save_effects(key, outcome.value.as_json())
-            self.effectsChanged.emit(node)
-        elif isinstance(outcome, Failure):
-            self._tell("inspector", outcome)
+        texts = [self.model.tokenizer.token_text(token) for token in (target, against) if token is not None]
+        return trace_title(text, *texts)
 
     # ---- shared ------------------------------------------------------------------------------------------------
 
     def _has_prompt(self) -> bool:
-        if self.session.prompt.ids:
-            return True
-        self.session.report_problem("prompt", "Type a prompt first; the model needs at least one word to read.")
-        return False
+        prompt = self.session.prompt
+        if not prompt.ids:
+            self.session.report_problem("prompt", "Type a prompt first; the model needs at least one word to read.")
+            return False
+        if not prompt.is_own:
+            prompt.tokenise()
+            sentence = "The tokens were those of another model; the prompt was read again, so choose once more."
+            self.session.report_problem("prompt", sentence)
+            return False
+        return True
 
     def _look_again(self) -> None:
         if not self.session.prompt.next:
@@ -322,16 +319,6 @@ class Runs(QObject):
     def _tell(self, place: str, outcome: Outcome) -> None:
         if isinstance(outcome, Failure):
             self.session.report_problem(place, outcome.sentence, "help.show_log" if outcome.ours else "")
-
-
-def said_first(report: dict[str, Any]) -> str:
-    """The end of a trace's title when the likeliest tokens are explained together: " → Austin, El…"."""
-    target = report.get("target")
-    tokens = target.get("tokens") if isinstance(target, dict) else None
-    if not isinstance(tokens, list) or not tokens:
-        return ""
-    names = [visible_text(str(token)).strip("␣") or "␣" for token in tokens[:2]]
-    return ARROW + ", ".join(names) + ("…" if len(tokens) > 2 else "")
 
 
 def said_next(report: dict[str, Any]) -> tuple[NextToken, ...]:

@@ -17,6 +17,7 @@ from app.commands.look import Look
 from app.commands.model_choice import ModelChoice
 from app.commands.project_files import ProjectFiles
 from app.dialogs import Ask
+from app.effects import EffectsDesk
 from app.jobs import JobHost
 from app.menus import Menus
 from app.panels.banner import Banner
@@ -57,6 +58,7 @@ class MainWindow(QMainWindow):
         self.session = Session(self)
         self.host = JobHost(self)
         self.runs = Runs(self.session, self.host, self)
+        self.effects = EffectsDesk(self.runs, self)
         self.edits = Edits(self.session)
         self.registry = Registry(self)
         self.conditions = Conditions(self.session, self.runs)
@@ -82,7 +84,7 @@ class MainWindow(QMainWindow):
         self.prompt_bar = PromptBar(self.session, self.runs, self.registry)
         self.investigation = InvestigationPanel(self.session, self.edits, self.registry)
         self.circuit = CircuitPanel(self.session, self.edits, self.registry)
-        self.inspector = InspectorPanel(self.session, self.runs, self.edits, self.registry)
+        self.inspector = InspectorPanel(self.session, self.effects, self.edits, self.registry)
         self.connections = ConnectionsPanel(self.session)
         self.palette_dialog = CommandPalette(self.registry, self)
         middle = QWidget()

@@ -98,6 +98,8 @@ def _trace(window: MainWindow) -> list[Command]:
         Command("trace.open_model_file", "Open GGU&F file…", TRACE, models.open_file, (), "open", section=2),
         Command("trace.open_features", "Open &transcoder folder…", TRACE, models.open_features, (), "open",
                 section=2),
+        Command("trace.trust_features", "Open it anyway", TRACE, runs.trust_refused, (), "", asked.has_refused,
+                section=2, tip="Open the dictionary that was refused, whatever it explains of this model"),
     ]  # fmt: skip
 
 

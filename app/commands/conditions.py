@@ -83,6 +83,10 @@ class Conditions:
         """The chosen model is not in memory yet."""
         return self.runs.model is None and bool(self.runs.wanted_model) and not self.runs.host.busy
 
+    def has_refused(self) -> bool:
+        """A dictionary was refused that a person may insist on."""
+        return self.runs.has_refused
+
     def can_go_back(self) -> bool:
         """A node was visited before this one."""
         return self.session.visited.can_go_back

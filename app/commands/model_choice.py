@@ -27,6 +27,7 @@ class ModelChoice:
         window.prompt_bar.models.show_models(entries)
         remembered = window.memory.text("model", "")
         known = {entry.id: entry for entry in entries}
+        window.runs.known_models = set(known)
         if not window.runs.wanted_model:
             fitting = [entry.id for entry in entries if entry.fits]
             chosen = remembered if remembered in known else (fitting[0] if fitting else "")

@@ -7,12 +7,12 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QFormLayout, QGridLayout, QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from app.commands import Edits, Registry
+from app.effects import EffectsDesk
 from app.engine_calls import Effects
 from app.panels.banner import Banner
 from app.panels.plain import Heading, Hint, MutedLabel, PlainLabel, tip
 from app.panels.token_bars import percent
 from app.reading import GLYPHS, KIND_WORDS, kind_of, layer_word, number, percentile, token_word
-from app.runs import Runs
 from app.session import Session
 from engine.graphs import NodeKind
 from engine.graphs.visible_text import visible_text
@@ -40,10 +40,11 @@ class InspectorPanel(QWidget):
     """The page of one node."""
 
     def __init__(
-        self, session: Session, runs: Runs, edits: Edits, registry: Registry, parent: QWidget | None = None
+        self, session: Session, effects: EffectsDesk, edits: Edits, registry: Registry, parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
-        self.session, self.runs, self.edits = session, runs, edits
+        self.session, self.effects_desk, self.edits = session, effects, edits
+        self.runs = runs = effects.runs
         self.banner = Banner("inspector")
         self.banner.helpRequested.connect(registry.run)
         self.hint = Hint("Click a node in the graph, or choose one in the table, to read about it here.")
@@ -76,7 +77,8 @@ class InspectorPanel(QWidget):
         self.compute.clicked.connect(self._compute)
         session.selectionChanged.connect(self._show)
         session.annotationsChanged.connect(self._show_label)
-        runs.effectsChanged.connect(self._show_effects)
+        effects.changed.connect(self._show_effects)
+        effects.stopped.connect(self._effects_stopped)
         runs.modelChanged.connect(self._show_effects_again)
         self._show(session.selected)
 
@@ -232,11 +234,11 @@ class InspectorPanel(QWidget):
         if graph is None or node < 0 or node != self.session.selected:
             return
         feature = kind_of(graph, node) is NodeKind.FEATURE
-        known = self.runs.known_effects(node) if feature else None
+        known = self.effects_desk.known(node) if feature else None
         self.effects_title.setVisible(feature)
         self.effects.setVisible(known is not None)
         missing = feature and known is None
-        possible = missing and self.runs.can_compute_effects()
+        possible = missing and self.effects_desk.can_compute()
         self.compute.setVisible(missing and not possible)
         self.compute.setText("Load the model")
         self.effects_state.setVisible(missing)
@@ -244,9 +246,16 @@ class InspectorPanel(QWidget):
             self._fill_effects(known)
         elif possible:
             self.effects_state.setText("Reading what it writes…")
-            self.runs.find_effects(node)
+            self.effects_desk.find(node)
         else:
             self.effects_state.setText("Not known yet; the model that made this graph is needed once.")
+
+    @Slot(int)
+    def _effects_stopped(self, node: int) -> None:
+        if node == self.session.selected and not self.effects.isVisible():
+            self.effects_state.setText("Not read: another job went first.")
+            self.compute.setText("Compute")
+            self.compute.show()
 
     def _fill_effects(self, effects: Effects) -> None:
         for row, labels in enumerate(self._effect_labels):
@@ -272,7 +281,9 @@ class InspectorPanel(QWidget):
     @Slot()
     def _compute(self) -> None:
         source = self.session.report.get("model", {}).get("name") or ""
-        if self.runs.model is None:
+        if self.effects_desk.can_compute():
+            self._show_effects(self.session.selected)
+        elif self.runs.model is None:
             self.runs.load_model()
         else:
             sentence = f"This graph was made with {source or 'another model'}; choose that model above the prompt."

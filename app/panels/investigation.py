@@ -25,6 +25,7 @@ from app.panels.banner import Banner
 from app.panels.plain import Heading, Hint, MutedLabel, tip
 from app.session import Session
 from app.theme import current_theme
+from app.trace_titles import ARROW
 from engine.graphs.visible_text import visible_text
 from engine.projects import TraceRow
 
@@ -33,7 +34,6 @@ TRACE_ROLE = Qt.ItemDataRole.UserRole
 BELOW_ROLE = Qt.ItemDataRole.UserRole + 1
 OPEN_ROLE = Qt.ItemDataRole.UserRole + 2
 NOTE_PAUSE_MS = 800
-ARROW = " → "  # between what was said and what is explained, see Runs
 
 
 def local_time(created: str) -> str:

@@ -173,6 +173,17 @@ def test_notes_are_written_after_a_pause_and_when_leaving(window: MainWindow, sa
         assert project.annotations(project.traces()[0].id).note == "second"
 
 
+def test_closing_writes_what_is_still_being_typed(window: MainWindow, saved: Path) -> None:
+    window.files.open_path(saved)
+    window.investigation.note.setPlainText("typed and closed at once")
+    window.area.strip.influence.setValue(333)
+    window.close()
+    with Project.open(saved) as project:
+        number = project.traces()[0].id
+        assert project.annotations(number).note == "typed and closed at once"
+        assert project.view(number)["node_threshold"] == 0.333
+
+
 def test_what_is_remembered_is_there_next_time(qapp: QApplication, window: MainWindow, saved: Path) -> None:
     window.files.open_path(saved)
     window.close()

@@ -8,12 +8,12 @@ from PySide6.QtCore import QModelIndex, Qt
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from app.engine_calls import LoadedModel
+from app.engine_calls import LoadedFeatures, LoadedModel
 from app.jobs import Value
 from app.samples import load_samples
 from app.session import ViewSettings
 from app.window import MainWindow
-from engine.errors import MachineError
+from engine.errors import MachineError, RequestError
 from engine.graphs import NodeKind
 from engine.models.language_model import LanguageModel
 from engine.progress import checkpoint
@@ -167,10 +167,10 @@ def test_what_a_feature_writes_is_found_once_and_kept(ready: MainWindow, qtbot: 
     graph = ready.session.graph
     assert graph is not None
     node = int(graph.of_kind(NodeKind.FEATURE)[-1])
-    with qtbot.waitSignal(ready.runs.effectsChanged, timeout=SECONDS):
+    with qtbot.waitSignal(ready.effects.changed, timeout=SECONDS):
         ready.session.select(node)
     assert ready.inspector.effects.isVisible()
-    known = ready.runs.known_effects(node)
+    known = ready.effects.known(node)
     assert known is not None
     assert len(known.top) == 10
     assert known.top[0][1] >= known.top[-1][1]
@@ -255,3 +255,88 @@ def test_sliders_follow_the_graph(ready: MainWindow, qtbot: QtBot, qapp: QApplic
     assert session.settings == ViewSettings(node_threshold=0.4)
     assert strip.readout.text() != before
     assert "nodes, explains" in strip.readout.text()
+
+
+def test_a_project_read_without_its_model_goes_on_where_it_was(
+    ready: MainWindow, smollm: LanguageModel, qtbot: QtBot
+) -> None:
+    type_prompt(qtbot, ready, "The capital of Texas is")
+    ready.prompt_bar.count.setValue(2)
+    ready.registry.run("trace.generate")
+    wait_until_idle(qtbot, ready)
+    ready.registry.run("trace.run")
+    qtbot.waitUntil(lambda: ready.session.graph is not None, timeout=SECONDS)
+    path = ready.session.project.path  # type: ignore[union-attr]
+    chips = ready.session.prompt.chips
+    assert len(ready.session.prompt.next) == 8
+    ready.session.close()
+    ready.runs.choose_model("Gemma-3-270m")
+    assert ready.session.prompt.chips == ()
+    ready.session.open_project(path)
+    # The trace's own model is meant again; tokens, also generated ones, and next tokens are there without it.
+    assert ready.runs.wanted_model == "SmolLM2-135M-Instruct"
+    assert ready.runs.model is None
+    assert ready.session.prompt.chips == chips
+    assert len(ready.session.prompt.next) == 8
+    ready.prompt_bar.chips.chosen.emit(len(chips) - 1)
+    qtbot.waitUntil(lambda: len(ready.session.project.traces()) == 2, timeout=SECONDS)  # type: ignore[union-attr]
+    assert ready.session.prompt.chips == chips
+
+
+def test_tokens_of_another_model_are_read_again_before_anything_is_traced(
+    ready: MainWindow, smollm: LanguageModel, qtbot: QtBot
+) -> None:
+    type_prompt(qtbot, ready, "The capital of Texas is")
+    snapshot = {**ready.session.prompt.snapshot(), "read_by": "another model"}
+    assert ready.session.prompt.restore(snapshot)
+    ready.runs.trace_chip(3)
+    assert "another model" in ready.prompt_bar.banner.sentence.text()
+    assert ready.session.graph is None
+    ready.runs.trace_chip(3)
+    qtbot.waitUntil(lambda: ready.session.graph is not None, timeout=SECONDS)
+
+
+def test_another_model_chosen_while_one_loads_is_the_one_that_comes(
+    window: MainWindow, smollm: LanguageModel, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def slow(state: Any, source: str, progress: Any, cancel: threading.Event) -> LoadedModel:
+        asked.append(source)
+        while source == "first":
+            checkpoint(cancel)
+        return LoadedModel(source, source, "f" * 8, "cpu", "float32", 30, smollm.tokenizer)
+
+    monkeypatch.setattr("app.runs.open_model", slow)
+    window.runs.choose_model("first")
+    window.runs.load_model()
+    qtbot.waitUntil(lambda: asked == ["first"])
+    window.runs.choose_model("second")
+    window.runs.load_model()
+    window.runs.load_model()
+    qtbot.waitUntil(lambda: window.runs.model is not None)
+    assert asked == ["first", "second"]
+    assert window.runs.model is not None
+    assert window.runs.model.source == "second"
+
+
+def test_a_dictionary_that_does_not_fit_is_refused_and_may_be_opened_anyway(
+    ready: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def picky(state: Any, source: str, trust: bool, progress: Any, cancel: threading.Event) -> LoadedFeatures:
+        if not trust:
+            raise RequestError(
+                "This dictionary leaves 1.40 unexplained; open another, or insist with --trust-features."
+            )
+        return LoadedFeatures(source, "odd transcoders")
+
+    monkeypatch.setattr("app.runs.open_features", picky)
+    ready.runs.choose_features("/somewhere/odd")
+    wait_until_idle(qtbot, ready)
+    banner = ready.prompt_bar.banner
+    assert banner.help_button.text() == "Open it anyway"
+    assert ready.runs.wanted_features == "neurons"
+    banner.help_button.click()
+    wait_until_idle(qtbot, ready)
+    assert ready.runs.wanted_features == "/somewhere/odd"
+    assert ready.runs.trust_features
