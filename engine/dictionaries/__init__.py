@@ -11,6 +11,7 @@ from engine.progress import Progress, part, silent
 
 if TYPE_CHECKING:
     from engine.dictionaries.features import Features
+    from engine.dictionaries.transcoder_set import TranscoderFeatures
     from engine.models.language_model import LanguageModel
 
 __all__ = ["NEURONS", "load_features"]
@@ -34,18 +35,22 @@ def load_features(
         from engine.dictionaries.neurons import NeuronFeatures
 
         return NeuronFeatures(model.weights)
-    from engine.dictionaries.circuit_tracer_files import is_transcoder_folder, read_folder
+    from engine.dictionaries import circuit_tracer_cross_layer, circuit_tracer_files
     from engine.dictionaries.fidelity import require_fidelity
 
     path = Path(source).expanduser()
     if not path.exists():
         raise RequestError(f"There is no dictionary at {path}; give 'neurons' or the path of a dictionary's folder.")
-    if not is_transcoder_folder(path):
+    features: TranscoderFeatures
+    for layout in (circuit_tracer_files, circuit_tracer_cross_layer):
+        if layout.matches(path):
+            features = layout.read(path, model.weights, part(progress, 0.0, 0.7), cancel)
+            break
+    else:
         raise RequestError(
-            f"{path} holds no dictionary that is known; a folder of per-layer transcoders has files named "
-            "layer_0.safetensors and so on."
+            f"{path} holds no dictionary that is known; circuit-tracer's per-layer folders have layer_0.safetensors "
+            "and so on, its cross-layer ones W_enc_0.safetensors and W_dec_0.safetensors."
         )
-    features = read_folder(path, model.weights, part(progress, 0.0, 0.7), cancel)
     if not trust:
         require_fidelity(features, model, part(progress, 0.7, 1.0), cancel)
     progress("Dictionary ready", 1.0)

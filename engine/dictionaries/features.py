@@ -42,6 +42,10 @@ class LayerFeatures(Protocol):
         """(S,) what the feature's decoder vector is multiplied by."""
 
     @property
+    def write_layers(self) -> range:
+        """The layers these features write to, their own first; neurons and per-layer transcoders only theirs."""
+
+    @property
     def error(self) -> Tensor | None:
         """(T, d) what the MLP writes that the features, biases and skip do not explain; None where nothing is left."""
 
@@ -69,6 +73,22 @@ class LayerFeatures(Protocol):
 
     def pull_features(self, gradient: Tensor) -> Tensor:
         """Pull (T', n, d) back through the features themselves, their gates held: only the relevance pass does so."""
+
+
+class CrossLayerFeatures(LayerFeatures, Protocol):
+    """Features that write at several layers: what each write does is gathered, and finished at their own layer."""
+
+    def units(self, gradient: Tensor, layer: int) -> Tensor:
+        """(n, S') effect of one unit of each feature through what it writes at `layer`, for gradients after it."""
+
+    def edges_from(self, units: Tensor) -> Tensor:
+        """(n, S') direct effects, given the effects of units summed over all layers written."""
+
+    def contraction_from(self, units: Tensor, pick: Tensor) -> Contraction:
+        """The same, summed over all features, and the picked ones."""
+
+    def pull_units(self, units: Tensor, n_positions: int) -> Tensor:
+        """(T', n, d) before the MLP: effects of units (n, S') through the features, their gates held."""
 
 
 class Features(Protocol):

@@ -26,7 +26,8 @@ class NeuronLayer:
 
     error: Tensor | None = None
 
-    def __init__(self, mlp: MlpWeights, record: LayerRecord) -> None:
+    def __init__(self, mlp: MlpWeights, record: LayerRecord, layer: int) -> None:
+        self.write_layers = range(layer, layer + 1)
         self._mlp = mlp
         self._record = record
         x = record.mlp_input
@@ -157,7 +158,7 @@ class NeuronFeatures:
         for number, (layer, record) in enumerate(zip(self._weights.layers, recording.layers, strict=True)):
             checkpoint(cancel)
             progress("Reading neurons", number / self._weights.n_layers)
-            layers.append(NeuronLayer(layer.mlp, record))
+            layers.append(NeuronLayer(layer.mlp, record, number))
         return layers
 
 

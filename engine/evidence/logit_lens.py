@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from engine.dictionaries.transcoders import TranscoderFeatures
+from engine.dictionaries.matrices import take_rows
+from engine.dictionaries.transcoder_set import TranscoderFeatures
 from engine.errors import RequestError
 from engine.evidence.effects import LogitEffects
 
@@ -47,13 +48,17 @@ def _decoder_vector(model: LanguageModel, features: Features, layer: int, featur
     here = model.weights.layers[layer]
     if isinstance(features, TranscoderFeatures):
         transcoder = features.transcoders[layer]
-        width = 0 if transcoder is None else transcoder.width
-        rows, inside = (None, False) if transcoder is None else (transcoder.w_dec, transcoder.writes == "mlp_output")
+        if transcoder is None or not 0 <= feature < transcoder.width:
+            raise RequestError(f"Layer {layer} has no feature {feature} in this dictionary.")
+        written = take_rows(transcoder.w_dec, torch.tensor([feature]))[0]  # (d,) or (layers written, d)
+        inside = transcoder.writes == "mlp_output"
+        vectors = written if written.ndim == 2 else written[None]
     else:
-        rows, inside, width = here.mlp.w_down.T, True, here.mlp.width
-    if rows is None or not 0 <= feature < width:
-        raise RequestError(f"Layer {layer} has no feature {feature} in this dictionary.")
-    vector = rows[feature].to(torch.promote_types(rows.dtype, torch.float32))
-    if inside and here.mlp_post_norm is not None:
-        vector = vector * here.mlp_post_norm.gain.to(vector.dtype)
-    return vector
+        if not 0 <= feature < here.mlp.width:
+            raise RequestError(f"Layer {layer} has no neuron {feature}; it has 0 to {here.mlp.width - 1}.")
+        vectors, inside = here.mlp.w_down[:, feature][None], True
+    total = torch.zeros_like(vectors[0], dtype=torch.promote_types(vectors.dtype, torch.float32))
+    for vector, at in zip(vectors, model.weights.layers[layer:], strict=False):
+        post = at.mlp_post_norm if inside else None
+        total = total + (vector if post is None else vector * post.gain.to(vector.dtype))
+    return total

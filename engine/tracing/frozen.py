@@ -73,5 +73,6 @@ class FrozenAttention:
 def freeze(weights: ModelWeights, recording: Recording) -> tuple[FrozenAttention, ...]:
     """The attention blocks of a recorded prompt, held."""
     return tuple(
-        FrozenAttention(record, layer.attention, layer.parallel) for record, layer in zip(recording.layers, weights.layers, strict=True)
+        FrozenAttention(record, layer.attention, layer.parallel)
+        for record, layer in zip(recording.layers, weights.layers, strict=True)
     )

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 
+from engine.dictionaries.features import CrossLayerFeatures
 from engine.progress import Progress, checkpoint, silent
-from engine.tracing.sweep import FrozenModel, contract
+from engine.tracing.sweep import FrozenModel, contract, gather_units
 
 
 @dataclass(frozen=True)
@@ -51,15 +53,23 @@ def relevance(
     features: list[Tensor] = []
     error: list[Tensor | None] = []
     bias: list[Tensor | None] = []
+    waiting: dict[int, Tensor] = {}
     for layer in range(model.n_layers - 1, -1, -1):
         checkpoint(cancel)
         progress("Ranking features", 1 - (layer + 1) / model.n_layers)
         here, attention_bias = model.features[layer], model.attention_bias[layer]
-        features.append(weigh(here.edges(gradient)))
+        gather_units(model, gradient, layer, waiting)
+        if layer in waiting:
+            cross, units = cast(CrossLayerFeatures, here), waiting.pop(layer)
+            features.append(weigh(cross.edges_from(units)))
+            through = cross.pull_units(units, gradient.shape[0])
+        else:
+            features.append(weigh(here.edges(gradient)))
+            through = here.pull_features(gradient)
         error.append(None if here.error is None else weigh(contract(gradient, here.error)))
         at_bias = None if here.bias is None else contract(gradient, here.bias)
         skip = here.pull_skip(gradient)
-        before_mlp = gradient + here.pull_features(gradient)
+        before_mlp = gradient + through
         if skip is not None:
             before_mlp = before_mlp + skip
         into_attention = gradient if model.attention[layer].parallel else before_mlp

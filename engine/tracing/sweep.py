@@ -9,11 +9,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from engine.dictionaries.features import Contraction, LayerFeatures
+from engine.dictionaries.features import Contraction, CrossLayerFeatures, LayerFeatures
 from engine.progress import checkpoint
 from engine.tracing.columns import Columns
 from engine.tracing.frozen import FrozenAttention
@@ -33,6 +34,14 @@ class FrozenModel:
     def n_layers(self) -> int:
         """Number of blocks."""
         return len(self.attention)
+
+    def cross_writers(self, layer: int) -> list[tuple[int, CrossLayerFeatures]]:
+        """Features of this and lower layers that write at `layer` among several layers, by their own layer."""
+        return [
+            (number, cast(CrossLayerFeatures, features))
+            for number, features in enumerate(self.features[: layer + 1])
+            if len(features.write_layers) > 1 and layer in features.write_layers
+        ]
 
 
 @dataclass
@@ -70,6 +79,13 @@ class Rows:
         self.kept[:, columns] = found.picked
 
 
+def gather_units(model: FrozenModel, gradient: Tensor, layer: int, waiting: dict[int, Tensor]) -> None:
+    """Add what cross-layer features write at `layer` to the effects of their units gathered so far, by own layer."""
+    for number, writer in model.cross_writers(layer):
+        units = writer.units(gradient, layer)
+        waiting[number] = waiting[number] + units if number in waiting else units
+
+
 def contract(gradient: Tensor, written: Tensor) -> Tensor:
     """(n, T') direct effects of one vector a position, `written` (T, d)."""
     return torch.bmm(gradient, written[: gradient.shape[0], :, None])[..., 0].T
@@ -94,9 +110,10 @@ def sweep(
         if not model.attention[layer].parallel:
             gradient = gradient + _through_attention(model, columns, gradient, rows, layer)
         layer -= 1
+    waiting: dict[int, Tensor] = {}
     for below in range(layer, -1, -1):
         checkpoint(cancel)
-        before_mlp = _through_mlp(model, columns, gradient, rows, below)
+        before_mlp = _through_mlp(model, columns, gradient, rows, below, waiting)
         into_attention = gradient if model.attention[below].parallel else before_mlp
         gradient = before_mlp + _through_attention(model, columns, into_attention, rows, below)
     layer_bias = torch.cat(columns.bias)
@@ -108,10 +125,16 @@ def sweep(
         _add_at_positions(rows, contract(gradient, model.position_embedding), columns.position_embedding)
 
 
-def _through_mlp(model: FrozenModel, columns: Columns, gradient: Tensor, rows: Rows, layer: int) -> Tensor:
+def _through_mlp(
+    model: FrozenModel, columns: Columns, gradient: Tensor, rows: Rows, layer: int, waiting: dict[int, Tensor]
+) -> Tensor:
     features = model.features[layer]
     pick, at = columns.features(layer, gradient.shape[0])
-    rows.add_features(features.contract(gradient, pick), at)
+    gather_units(model, gradient, layer, waiting)
+    if layer in waiting:
+        rows.add_features(cast(CrossLayerFeatures, features).contraction_from(waiting.pop(layer), pick), at)
+    else:
+        rows.add_features(features.contract(gradient, pick), at)
     if features.error is not None:
         _add_at_positions(rows, contract(gradient, features.error), columns.error[layer])
     if features.bias is not None:

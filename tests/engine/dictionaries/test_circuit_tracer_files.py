@@ -10,8 +10,9 @@ import yaml
 from safetensors.torch import save_file
 
 from engine.dictionaries import load_features
-from engine.dictionaries.circuit_tracer_files import read_folder
-from engine.dictionaries.transcoders import TranscoderFeatures
+from engine.dictionaries.circuit_tracer_files import read as read_folder
+from engine.dictionaries.transcoder_set import TranscoderFeatures
+from engine.dictionaries.transcoders import Transcoder
 from engine.errors import RequestError
 from engine.progress import silent
 from tests.engine.tracing.tiny_models import TinyModel, tiny_model
@@ -38,6 +39,13 @@ def write_set(
     return folder
 
 
+def output(transcoder: Transcoder, x: torch.Tensor) -> torch.Tensor:
+    """What a per-layer transcoder gives for inputs (T, d)."""
+    assert isinstance(transcoder.w_dec, torch.Tensor)
+    written = transcoder.activations(x) @ transcoder.w_dec + transcoder.b_dec
+    return written if transcoder.w_skip is None else written + x @ transcoder.w_skip.T
+
+
 def read(folder: Path) -> TranscoderFeatures:
     return read_folder(folder, tiny_model("llama").weights, silent, None)
 
@@ -49,7 +57,7 @@ def test_relu_and_hooks(tmp_path: Path) -> None:
     assert (first.reads, first.writes) == ("normalised", "mlp_output")
     x = torch.randn(5, 24, dtype=torch.float64)
     pre = x @ first.w_enc.T + first.b_enc
-    assert torch.allclose(first.output(x), pre.relu() @ first.w_dec + first.b_dec)
+    assert torch.allclose(output(first, x), pre.relu() @ first.w_dec + first.b_dec)
 
 
 def test_jumprelu_keeps_only_what_is_strictly_above(tmp_path: Path) -> None:
@@ -78,7 +86,7 @@ def test_affine_skip(tmp_path: Path) -> None:
     assert first is not None
     x = torch.randn(5, 24, dtype=torch.float64)
     bare = torch.where(first.gate(x @ first.w_enc.T + first.b_enc), x @ first.w_enc.T + first.b_enc, 0)
-    assert torch.allclose(first.output(x), bare @ first.w_dec + first.b_dec + x @ skip.double().T)
+    assert torch.allclose(output(first, x), bare @ first.w_dec + first.b_dec + x @ skip.double().T)
 
 
 def test_a_missing_layer_is_an_error_node(tmp_path: Path) -> None:
@@ -98,11 +106,11 @@ def test_the_fingerprint_follows_the_weights(tmp_path: Path) -> None:
     [
         ({"d": 25}, "some/model"),
         ({"layers": 4}, "layer 3"),
-        ({"config": {"model_kind": "cross_layer_transcoder"}}, "per-layer"),
+        ({"config": {"model_kind": "cross_layer_transcoder"}}, "model_kind|calls it"),
         ({"config": {"feature_input_hook": "hook_nowhere"}}, "hook_nowhere"),
         ({"config": {"activation": "topk"}}, "k"),
         ({"b_enc": torch.zeros(WIDTH, 2)}, "b_enc|W_enc"),
-        ({"threshold": torch.zeros(7)}, "thresholds"),
+        ({"threshold": torch.zeros(7)}, "threshold"),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path: Path, kwargs: dict[str, object], says: str) -> None:

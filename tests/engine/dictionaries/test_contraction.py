@@ -11,7 +11,7 @@ from tests.engine.tracing.tiny_models import FAMILIES, KINDS, features_of, tiny_
 PROMPT = [0, 5, 9, 3, 17]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith("cross")])
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("n_positions", [1, 3, 5])
 def test_sums_and_picks_are_those_of_the_edges(family: str, kind: str, n_positions: int) -> None:

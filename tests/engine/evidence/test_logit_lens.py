@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.dictionaries.transcoders import TranscoderFeatures
+from engine.dictionaries.transcoder_set import TranscoderFeatures
 from engine.errors import RequestError
 from engine.evidence import logit_effects
 from tests.engine.tracing.tiny_models import FAMILIES, down_rows, features_of, tiny_model

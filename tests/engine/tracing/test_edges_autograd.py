@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.dictionaries.transcoders import TranscoderFeatures
+from engine.dictionaries.transcoder_set import TranscoderFeatures
+from engine.dictionaries.transcoders import Transcoder
 from engine.models.recording import record
 from engine.tracing.run import Swept, sweep_prompt
 from engine.tracing.spec import Prompt, Target, TraceSpec
@@ -108,6 +109,7 @@ def transcoder_effects(
     row: Tensor,
     trace: Swept,
 ) -> Tensor:
+    """Effects of a layer's features, whatever layers they write to; the layer's error goes into `row`."""
     features = features_of(family, kind)
     assert isinstance(features, TranscoderFeatures)
     transcoder = features.transcoders[layer]
@@ -115,23 +117,44 @@ def transcoder_effects(
         error = reference.branch_output[layer]
         _put(row, trace.columns.error[layer], (slopes["after_mlp"][layer] * error).sum(-1))
         return torch.zeros(len(feature), dtype=torch.float64)
-    x = read_input(reference, model, layer, transcoder.reads).detach()
     before_post = transcoder.writes == "mlp_output"
-    slope = slopes["before_post" if before_post else "after_mlp"][layer]
+    slope = slopes["before_post" if before_post else "after_mlp"]
+    error = (reference.mlp_output if before_post else reference.branch_output)[layer] - transcoder.b_dec
+    for source in range(layer + 1):
+        writer = features.transcoders[source]
+        if writer is not None and (decoder := decoder_to(writer, source, layer)) is not None:
+            error = error - active(reference, model, writer, source) @ decoder
+    if transcoder.w_skip is not None:
+        error = error - read_input(reference, model, layer, transcoder.reads).detach() @ transcoder.w_skip.T
+    error[0] = 0  # position 0 holds a special token: its features and error are left out
+    _put(row, trace.columns.error[layer], (slope[layer] * error).sum(-1))
+    value, effect = active(reference, model, transcoder, layer)[position, feature], torch.zeros(len(feature))
+    for at in range(layer, len(model.blocks)):
+        decoder = decoder_to(transcoder, layer, at)
+        if decoder is not None:
+            effect = effect + value * (slope[at][position] * decoder[feature]).sum(-1)
+    return effect
+
+
+def decoder_to(transcoder: Transcoder, layer: int, at: int) -> Tensor | None:
+    """(n, d) the decoder with which features of `layer` write at `at`."""
+    assert isinstance(transcoder.w_dec, Tensor)
+    if transcoder.w_dec.ndim == 3:
+        return transcoder.w_dec[:, at - layer]
+    return transcoder.w_dec if at == layer else None
+
+
+def active(reference: Reference, model: TinyModel, transcoder: Transcoder, layer: int) -> Tensor:
+    """(T, n) activations by the definitions of ReLU, JumpReLU and TopK; none at position 0."""
+    assert isinstance(transcoder.w_enc, Tensor)
+    x = read_input(reference, model, layer, transcoder.reads).detach()
     pre = x @ transcoder.w_enc.T + transcoder.b_enc
     floor = transcoder.threshold if transcoder.threshold is not None else torch.zeros(transcoder.width)
     gate = pre > floor
     if transcoder.top_k is not None:
         gate &= pre >= pre.sort(-1, descending=True).values[:, transcoder.top_k - 1, None]
-    active = torch.where(gate, pre, 0)
-    error = (reference.mlp_output if before_post else reference.branch_output)[layer] - active @ transcoder.w_dec
-    error = error - transcoder.b_dec
-    if transcoder.w_skip is not None:
-        error = error - x @ transcoder.w_skip.T
-    error[0] = 0  # position 0 holds a special token: its features and error are left out
-    _put(row, trace.columns.error[layer], (slope * error).sum(-1))
-    written = active[position, feature, None] * transcoder.w_dec[feature]
-    return (slope[position] * written).sum(-1)
+    gate[0] = False
+    return torch.where(gate, pre, 0)
 
 
 def _put(row: Tensor, column: Tensor, effect: Tensor) -> None:
@@ -169,7 +192,7 @@ def test_feature_rows_equal_autograd(family: str, kind: str) -> None:
     assert compared >= 6
 
 
-@pytest.mark.parametrize("kind", ["neurons", "relu", "skip"])
+@pytest.mark.parametrize("kind", ["neurons", "relu", "skip", "cross-layer"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_logit_rows_equal_autograd(family: str, kind: str) -> None:
     model = tiny_model(family)

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from engine.dictionaries import load_features
-from engine.dictionaries.transcoders import Transcoder, TranscoderFeatures
+from engine.dictionaries.transcoder_set import TranscoderFeatures
+from engine.dictionaries.transcoders import Transcoder
 from engine.graphs import NodeKind
 from engine.tracing import CONSERVATION_BOUND, Prompt, TraceSpec, trace
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.dictionaries.transcoders import TranscoderFeatures
+from engine.dictionaries.transcoder_set import TranscoderFeatures
 from engine.errors import Cancelled, RequestError
 from engine.graphs import AttributionGraph, NodeKind, scores
 from engine.tracing import Prompt, Target, Trace, TraceSpec, trace
@@ -32,7 +32,7 @@ def keyed_edges(graph: AttributionGraph) -> dict[tuple[object, ...], float]:
     return {(key(s), key(t)): float(w) for s, t, w in zip(graph.source, graph.target, graph.weight, strict=True)}
 
 
-@pytest.mark.parametrize("kind", ["neurons", "relu", "skip"])
+@pytest.mark.parametrize("kind", ["neurons", "relu", "skip", "cross-layer"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_graph_is_whole_and_conserves(family: str, kind: str) -> None:
     result = run(family, kind)
@@ -149,6 +149,26 @@ def test_permuting_features_permutes_the_graph() -> None:
     assert first.keys() == second.keys()
     assert all(weight == pytest.approx(second[key], rel=1e-5, abs=1e-7) for key, weight in first.items())
     assert scores(before).replacement == pytest.approx(scores(after).replacement, rel=1e-6)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3", "neox"])
+def test_a_cross_layer_set_that_writes_only_at_home_is_the_per_layer_set(family: str) -> None:
+    model, plain = tiny_model(family), features_of(family, "relu")
+    assert isinstance(plain, TranscoderFeatures)
+    count = model.weights.n_layers
+    wide = []
+    for layer, one in enumerate(plain.transcoders):
+        assert one is not None
+        assert isinstance(one.w_dec, torch.Tensor)
+        decoder = torch.zeros(one.width, count - layer, 24, dtype=torch.float64)
+        decoder[:, 0] = one.w_dec
+        wide.append(replace(one, w_dec=decoder))
+    crossed = TranscoderFeatures("crossed", "crossed", wide, plain.gains)
+    before = trace(model, plain, EVERYTHING).graph  # type: ignore[arg-type]
+    after = trace(model, crossed, EVERYTHING).graph  # type: ignore[arg-type]
+    first, second = keyed_edges(before), keyed_edges(after)
+    assert first.keys() == second.keys()
+    assert all(weight == pytest.approx(second[key], rel=1e-5, abs=1e-7) for key, weight in first.items())
 
 
 def test_a_difference_is_the_difference_of_two_rows() -> None:

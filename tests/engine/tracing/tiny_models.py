@@ -29,7 +29,8 @@ from transformers import (
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
 
 from engine.dictionaries.neurons import NeuronFeatures
-from engine.dictionaries.transcoders import Transcoder, TranscoderFeatures
+from engine.dictionaries.transcoder_set import TranscoderFeatures
+from engine.dictionaries.transcoders import Transcoder
 from engine.errors import RequestError
 from engine.models.families import adapt
 from engine.models.weights import ModelWeights
@@ -284,7 +285,19 @@ def tiny_model(family: str) -> TinyModel:
     return TinyModel(hf, adapt(hf), family, TinyTokenizer())
 
 
-KINDS = ("neurons", "relu", "jumprelu", "topk", "skip", "normalised", "residual", "before-post-norm", "one-layer")
+KINDS = (
+    "neurons",
+    "relu",
+    "jumprelu",
+    "topk",
+    "skip",
+    "normalised",
+    "residual",
+    "before-post-norm",
+    "one-layer",
+    "cross-layer",
+    "cross-layer-skip-before-post-norm",
+)
 
 
 @cache
@@ -293,13 +306,17 @@ def features_of(family: str, kind: str) -> NeuronFeatures | TranscoderFeatures:
     if kind == "neurons":
         return NeuronFeatures(weights)
     generator = torch.Generator().manual_seed(len(kind))
-    sets: list[Transcoder | None] = [_transcoder(weights.d_model, kind, generator) for _ in weights.layers]
+    count = weights.n_layers
+    sets: list[Transcoder | None] = [
+        _transcoder(weights.d_model, kind, generator, count - layer if kind.startswith("cross") else None)
+        for layer in range(count)
+    ]
     if kind == "one-layer":
         sets[0] = sets[2] = None
     return TranscoderFeatures(kind, kind, sets, [layer.mlp_gain for layer in weights.layers])
 
 
-def _transcoder(d: int, kind: str, generator: torch.Generator) -> Transcoder:
+def _transcoder(d: int, kind: str, generator: torch.Generator, written: int | None) -> Transcoder:
     def random(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64) * 0.4
 
@@ -307,11 +324,11 @@ def _transcoder(d: int, kind: str, generator: torch.Generator) -> Transcoder:
     return Transcoder(
         w_enc=random(n, d),
         b_enc=random(n) - 0.2,
-        w_dec=random(n, d),
+        w_dec=random(n, d) if written is None else random(n, written, d),
         b_dec=random(d),
         threshold=random(n).abs() if kind == "jumprelu" else None,
         top_k=7 if kind == "topk" else None,
-        w_skip=random(d, d) if kind in ("skip", "before-post-norm") else None,
+        w_skip=random(d, d) if "skip" in kind or kind == "before-post-norm" else None,
         reads={"normalised": "normalised", "residual": "residual"}.get(kind, "mlp_input"),  # type: ignore[arg-type]
-        writes="mlp_output" if kind == "before-post-norm" else "branch_output",
+        writes="mlp_output" if kind.endswith("before-post-norm") else "branch_output",
     )
