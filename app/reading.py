@@ -21,7 +21,7 @@ GLYPHS = {
     NodeKind.FEATURE: "●",
     NodeKind.ERROR: "◆",
     NodeKind.EMBEDDING: "■",
-    NodeKind.BIAS: "✚",
+    NodeKind.BIAS: "▲",
     NodeKind.LOGIT: "■",
 }
 
@@ -63,6 +63,8 @@ def short_name(graph: AttributionGraph, node: int) -> str:
         return f"logit {token_word(graph, node)}"
     if kind is NodeKind.FEATURE:
         return f"{layer_word(graph, node)} · {int(graph.feature[node])}  {token_word(graph, node)}"
+    if graph.position[node] < 0:
+        return f"{KIND_WORDS[kind]} of the targets themselves"
     if kind is NodeKind.EMBEDDING:
         return f"embedding {token_word(graph, node)}"
     return f"{KIND_WORDS[kind]} {layer_word(graph, node)}  {token_word(graph, node)}"

@@ -276,7 +276,7 @@ class ConnectionsPanel(QWidget):
         shares = input_shares(graph, node) if graph is not None and node >= 0 else []
         self.shares.show_shares(shares)
         self.shares.setVisible(bool(shares))
-        words = " · ".join(f"{entry.name} {percent(entry.share)}" for entry in shares)
+        words = " · ".join(f"{entry.name} {percent(entry.share)}".replace(" ", "\u00a0") for entry in shares)
         self.share_words.setText(words)
         self.share_words.setVisible(bool(shares))
         self.share_words.setToolTip(self.shares.toolTip())
