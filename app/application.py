@@ -18,6 +18,8 @@ from app.garbage import GarbageKeeper
 from app.places import log_file
 from app.window import MainWindow
 
+PRELOAD_MS = 250
+
 
 class Interrupts:
     """Ctrl+C in the terminal, and the system asking to end, close the window as a click on its button would.
@@ -78,6 +80,8 @@ def run(project: Path | None) -> int:
     window.show()
     if project is not None:
         window.files.open_path(project)
+    # The window is painted first: importing torch holds Python's lock for most of a second.
+    QTimer.singleShot(PRELOAD_MS, window.runs, window.runs.preload)
     interrupts.attach(window)
     status = app.exec() or interrupts.status
     garbage.stop()

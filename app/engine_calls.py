@@ -62,6 +62,10 @@ class Effects:
         """The form a project keeps."""
         return {"top": [list(pair) for pair in self.top], "bottom": [list(pair) for pair in self.bottom]}
 
+    def turned(self) -> Effects:
+        """The same for a feature whose activation is negative: it lowers what a unit of it would raise."""
+        return Effects(tuple((t, -v) for t, v in self.bottom), tuple((t, -v) for t, v in self.top))
+
     @classmethod
     def from_json(cls, stored: Any) -> Effects | None:
         """What a project kept, or None where it is not of this form."""

@@ -52,6 +52,7 @@ class Runs(QObject):
         self._refused = ""
         self.max_nodes = 1000
         self.known_models: set[str] = set()
+        self.ready_models: set[str] = set()  # load at once: converted before, and they fit
         self._after_load: list[Done] = []
         self._loading = ""
         self._look = QTimer(self)
@@ -134,6 +135,12 @@ class Runs(QObject):
         self._loading = self.wanted_model
         job = bind(open_model, self.state, self.wanted_model)
         self.host.submit("model", "Loading the model", job, self._model_opened)
+
+    @Slot()
+    def preload(self) -> None:
+        """Have the chosen model in memory before it is asked for, where that takes seconds and not minutes."""
+        if self.wanted_model in self.ready_models:
+            self.with_model(self._nothing)
 
     def load_model(self) -> None:
         """Load the chosen model now."""

@@ -28,6 +28,7 @@ class ModelChoice:
         remembered = window.memory.text("model", "")
         known = {entry.id: entry for entry in entries}
         window.runs.known_models = set(known)
+        window.runs.ready_models = {entry.id for entry in entries if entry.prepared and entry.fits}
         if not window.runs.wanted_model:
             fitting = [entry.id for entry in entries if entry.fits]
             chosen = remembered if remembered in known else (fitting[0] if fitting else "")

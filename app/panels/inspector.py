@@ -243,7 +243,8 @@ class InspectorPanel(QWidget):
         self.compute.setText("Load the model")
         self.effects_state.setVisible(missing)
         if known is not None:
-            self._fill_effects(known)
+            turned = float(graph.activation[node]) < 0
+            self._fill_effects(known.turned() if turned else known)
         elif possible:
             self.effects_state.setText("Reading what it writes…")
             self.effects_desk.find(node)

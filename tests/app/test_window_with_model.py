@@ -183,6 +183,37 @@ def test_what_a_feature_writes_is_found_once_and_kept(ready: MainWindow, qtbot: 
     assert ready.inspector.effects.isVisible()
 
 
+def test_a_negative_activation_turns_what_a_feature_writes(ready: MainWindow, qtbot: QtBot) -> None:
+    type_prompt(qtbot, ready, "The capital of Texas is")
+    ready.registry.run("trace.run")
+    qtbot.waitUntil(lambda: ready.session.graph is not None, timeout=SECONDS)
+    wait_until_idle(qtbot, ready)
+    graph = ready.session.graph
+    assert graph is not None
+    features = graph.of_kind(NodeKind.FEATURE)
+    node = int(features[graph.activation[features] < 0][0])
+    with qtbot.waitSignal(ready.effects.changed, timeout=SECONDS):
+        ready.session.select(node)
+    known, shown = ready.effects.known(node), ready.inspector._effect_labels[0]
+    assert known is not None
+    # A unit would lower its bottom tokens: the negative activation raises them.
+    assert float(shown[1].text().replace("\u2212", "-")) == pytest.approx(-known.bottom[0][1], rel=0.05)
+
+
+def test_the_model_is_loaded_before_it_is_asked_for(window: MainWindow, smollm: LanguageModel, qtbot: QtBot) -> None:
+    assert "SmolLM2-135M-Instruct" in window.runs.ready_models
+    window.runs.choose_model("SmolLM2-135M-Instruct")
+    window.runs.preload()
+    qtbot.waitUntil(lambda: window.runs.model is not None, timeout=SECONDS)
+    wait_until_idle(qtbot, window)
+
+
+def test_a_model_that_must_be_converted_first_is_not_loaded_unasked(window: MainWindow) -> None:
+    window.runs.choose_model("/somewhere/large.gguf")
+    window.runs.preload()
+    assert not window.host.busy
+
+
 def test_cancel_leaves_the_window_as_it_was(ready: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
     entered = threading.Event()
 
