@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+from pathlib import Path
+
 from PySide6.QtGui import QColor, QPalette
 
 from app.theme.tokens import Theme
@@ -50,6 +53,12 @@ def make_palette(theme: Theme) -> QPalette:
     return palette
 
 
+def _tick(theme: Theme) -> str:
+    """The tick of a checked box, in the colour of text on the accent; style sheets take it only as a file."""
+    name = "tick-dark.svg" if theme.dark else "tick-light.svg"
+    return Path(str(files("resources") / "indicators" / name)).as_posix()
+
+
 def make_stylesheet(theme: Theme) -> str:
     """Hairlines, tool tips, quiet tool buttons and a visible keyboard focus; sizes follow the font (em)."""
     t = theme
@@ -76,6 +85,14 @@ QToolButton:focus {{ border-color: {t.accent}; }}
 QHeaderView::section {{ background: {t.panel}; color: {t.muted}; border: none; border-bottom: 1px solid {t.border};
     padding: 3px 6px; }}
 QTableView, QTreeView, QListView {{ border: 1px solid {t.border}; gridline-color: {t.border}; }}
+QCheckBox::indicator {{ width: 0.95em; height: 0.95em; border: 1px solid {t.muted}; border-radius: 3px;
+    background: {t.base}; }}
+QCheckBox::indicator:checked {{ background: {t.accent}; border-color: {t.accent}; image: url({_tick(t)}); }}
+QCheckBox::indicator:focus {{ border: 2px solid {t.accent}; }}
+QCheckBox::indicator:disabled {{ border-color: {t.border}; background: {t.panel}; }}
+QLineEdit, QPlainTextEdit, QTextEdit {{ background: {t.base}; border: 1px solid {t.border}; border-radius: 3px;
+    padding: 2px; }}
+QLineEdit:focus, QPlainTextEdit:focus, QTextEdit:focus {{ border-color: {t.accent}; }}
 QProgressBar {{ background: {t.hover}; border: none; border-radius: 3px; min-height: 6px; text-align: center; }}
 QProgressBar::chunk {{ background: {t.accent}; border-radius: 3px; }}
 """
