@@ -85,8 +85,7 @@ def _print_published(entries: list[PublishedEntry]) -> None:
 
 
 def _print_one(entry: PublishedEntry, indent: str) -> None:
-    about = [entry.title, entry.kind] if entry.what == "dictionary" else [entry.title]
-    about += [_size(entry.size_bytes), _fit(entry)]
+    about = [entry.title, _size(entry.size_bytes), _fit(entry)]
     if entry.path is not None:
         about.append("here")
     elif entry.partial_bytes:
@@ -95,6 +94,8 @@ def _print_one(entry: PublishedEntry, indent: str) -> None:
     sys.stdout.write(
         f"\n{indent}{entry.id}\n{indent}    {'; '.join(about)}\n{indent}    licence: {entry.licence}{terms}\n"
     )
+    if entry.note:
+        sys.stdout.write(f"{indent}    note: {entry.note}\n")
     if entry.obstacle is not None:
         sys.stdout.write(f"{indent}    {_opens(entry)}\n")
 

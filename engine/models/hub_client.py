@@ -228,7 +228,7 @@ def _read_listing(repository: str, found: Any) -> Listing:
     files = {}
     for entry in found["siblings"]:
         name, size, lfs = entry["rfilename"], entry.get("size"), entry.get("lfs")
-        digest = lfs["sha256"] if lfs else entry.get("blobId")
+        digest, size = (lfs["sha256"], lfs["size"]) if lfs else (entry.get("blobId"), size)
         if lfs and not _SHA256.fullmatch(digest):
             raise ValueError("not a checksum")
         if not isinstance(name, str) or not isinstance(size, int) or size < 0 or not isinstance(digest, str):
