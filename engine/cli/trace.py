@@ -46,7 +46,13 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
         "--target", metavar="TOKEN", default="auto", help='one token such as " Austin" (default: auto, the likely ones)'
     )
     add("--against", metavar="TOKEN", help="trace the difference of the target and this token")
-    add("--direction", type=Path, metavar="FILE", help="trace a direction: d_model numbers (.npy, or a JSON list)")
+    add(
+        "--direction",
+        type=Path,
+        metavar="FILE",
+        help="trace d_model numbers (.npy or JSON list), or a weighted sum of tokens (JSON object)",
+    )
+    add("--target-feature", metavar="L:P:F", help="trace feature F of layer L at position P")
     add("--position", type=int, default=-1, metavar="N", help="position traced; BOS counts as 0 (default: the last)")
     add("--no-bos", action="store_true", help="do not put the model's BOS in front")
     add("--chat", action="store_true", help="put the prompt as a user's turn of the model's chat template")
@@ -97,7 +103,8 @@ def _spec(arguments: argparse.Namespace) -> TraceSpec:
         Target(
             token=None if arguments.target == "auto" else arguments.target,
             against=arguments.against,
-            direction=None if arguments.direction is None else read_direction(arguments.direction),
+            **_from_file(arguments.direction),
+            feature=None if arguments.target_feature is None else read_feature(arguments.target_feature),
             position=arguments.position,
             top_logits=arguments.top_logits,
             logit_mass=arguments.logit_mass,
@@ -243,6 +250,39 @@ def _print(report: dict[str, Any], written: list[str]) -> None:
     out("Seconds:    " + ", ".join(f"{k} {v:.2f}" for k, v in report["seconds"].items()) + kept + "\n")
     for line in written:
         out(f"Wrote:      {line}\n")
+
+
+def _from_file(path: Path | None) -> dict[str, Any]:
+    """The target that a file describes: a weighted sum of tokens, or a direction."""
+    if path is None:
+        return {}
+    weighted = read_weighted(path)
+    return {"direction": read_direction(path)} if weighted is None else {"weighted": weighted}
+
+
+def read_weighted(path: Path) -> tuple[tuple[str, float], ...] | None:
+    """Tokens and weights of a JSON object such as {" Austin": 1, " Dallas": -0.5}; None where it is something else."""
+    if path.suffix == ".npy" or not path.is_file() or path.stat().st_size > LARGEST_LIST_BYTES:
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            return None
+        tokens = tuple((str(token), float(weight)) for token, weight in content.items())
+    except (ValueError, TypeError, RecursionError, OSError):
+        return None
+    if not tokens or not all(math.isfinite(weight) for _, weight in tokens):
+        raise RequestError(f'{path} names no tokens with finite weights; give an object such as {{" Austin": 1}}.')
+    return tokens
+
+
+def read_feature(text: str) -> tuple[int, int, int]:
+    """L:P:F as numbers."""
+    parts = text.split(":")
+    if len(parts) != 3 or not all(one.isdigit() for one in parts):
+        raise RequestError(f"{text!r} names no feature; give LAYER:POSITION:FEATURE, such as 12:4:503.")
+    layer, position, feature = (int(one) for one in parts)
+    return layer, position, feature
 
 
 def read_direction(path: Path) -> tuple[float, ...]:

@@ -59,7 +59,8 @@ def trace_rows(
     gradient = like.new_zeros(targets.position + 1, len(like), like.shape[1])
     gradient[targets.position] = like
     rows = Rows.empty(len(like), columns, like)
-    sweep(model, columns, gradient, rows, model.n_layers - 1, after_mlp=True, cancel=cancel)
+    top = model.n_layers - 1 if targets.layer is None else targets.layer
+    sweep(model, columns, gradient, rows, top, after_mlp=targets.layer is None, cancel=cancel)
     _add_own(rows, columns, targets.own_bias)
     everything = torch.arange(len(like), device=like.device)
     table = RowTable(
@@ -72,7 +73,7 @@ def trace_rows(
     bias = _bias_columns(columns)
     _spread(table, rows, weight / weight.sum().clamp_min(1e-30), None if count_bias else bias)
     reserve, done, all_targets = 0, 0, max(sum(map(len, plan.picked)) if plan.quota is None else sum(plan.quota), 1)
-    for layer in range(model.n_layers - 1, -1, -1):
+    for layer in range(top, -1, -1):
         checkpoint(cancel)
         share = table.influence[columns.feature_columns(layer)]
         if plan.quota is None:

@@ -28,7 +28,7 @@ from engine.tracing.rows import RowTable, trace_rows
 from engine.tracing.selection import Plan, budget_plan, forced_plan, relevance_plan
 from engine.tracing.spec import TraceSpec
 from engine.tracing.sweep import FrozenModel
-from engine.tracing.targets import NextToken, TargetSet, choose_targets, predict
+from engine.tracing.targets import NextToken, TargetSet, choose_targets, feature_target, predict
 
 if TYPE_CHECKING:
     from engine.models.language_model import LanguageModel
@@ -123,19 +123,22 @@ def sweep_prompt(
     lap("features")
     frozen = _frozen_model(model, recording, layers)
     prediction = predict(weights, recording, position)
-    targets = choose_targets(
-        spec.target,
-        prediction,
-        weights,
-        recording,
-        model.tokenizer,
-        position=position,
-        compatible=spec.compatible,
-    )
+    if spec.target.feature is not None:
+        targets = feature_target(spec.target.feature, layers)
+    else:
+        targets = choose_targets(
+            spec.target,
+            prediction,
+            weights,
+            recording,
+            model.tokenizer,
+            position=position,
+            compatible=spec.compatible,
+        )
     gradient = targets.vectors.new_zeros(recording.n_positions, len(targets.vectors), weights.d_model)
     gradient[position] = targets.vectors
     weight = torch.tensor(targets.weight, device=gradient.device)
-    ranked = relevance(frozen, gradient, weight, part(progress, 0.08, 0.15), cancel)
+    ranked = relevance(frozen, gradient, weight, part(progress, 0.08, 0.15), cancel, layer=targets.layer)
     plan = _plan(features, spec, ranked, layers)
     columns = lay_columns(layers, plan.picked, frozen.attention_bias, frozen.position_embedding, recording.n_positions)
     lap("ranking")
@@ -157,7 +160,7 @@ def sweep_prompt(
 def _token_ids(model: LanguageModel, spec: TraceSpec) -> list[int]:
     """The prompt up to and including the traced position; what follows cannot matter to a causal model."""
     ids = list(model.tokenizer.encode(spec.prompt))
-    position = spec.target.position
+    position = spec.target.position if spec.target.feature is None else spec.target.feature[1]
     if not -len(ids) <= position < len(ids):
         raise RequestError(
             f"Position {position} is outside the prompt, whose {len(ids)} tokens are 0 to {len(ids) - 1} "

@@ -36,7 +36,7 @@ def forced_plan(nodes: Sequence[tuple[int, int, int]], layers: Sequence[LayerFea
     lookups: dict[int, dict[tuple[int, int], int]] = {}
     for layer, position, feature in dict.fromkeys(nodes):
         if not 0 <= layer < len(layers):
-            raise RequestError(f"The node list names layer {layer}, but the model's layers are 0 to {len(layers) - 1}.")
+            raise RequestError(f"There is no layer {layer}: this model's layers are 0 to {len(layers) - 1}.")
         if layer not in lookups:
             here = layers[layer]
             pairs = zip(here.position.tolist(), here.feature.tolist(), strict=True)
@@ -44,8 +44,8 @@ def forced_plan(nodes: Sequence[tuple[int, int, int]], layers: Sequence[LayerFea
         number = lookups[layer].get((position, feature))
         if number is None:
             raise RequestError(
-                f"The node list names feature {feature} of layer {layer} at position {position}, which is not active "
-                "on this prompt; take it out of the list or use the prompt that the list was made for."
+                f"Feature {feature} of layer {layer} is not active at position {position} of this prompt; leave it out "
+                "or use the prompt that it was named for."
             )
         wanted[layer].append(number)
     device = layers[0].position.device

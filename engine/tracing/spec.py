@@ -16,15 +16,18 @@ class Target:
 
     Neither `token` nor `token_id` nor `direction`: the smallest set of top tokens that holds `logit_mass` of the
     probability, at most `top_logits`. `against` makes it the difference of two tokens (against the top token where no
-    token is named). `direction` is a vector in the space that the unembedding reads (after the final norm), of length
-    d_model.
+    token is named), `weighted` a sum of tokens with weights. `direction` is a vector in the space that the unembedding
+    reads (after the final norm), of length d_model. `feature` is (layer, position, feature) of an active feature or a
+    neuron; its own position then counts.
     """
 
     token: str | None = None
     token_id: int | None = None
     against: str | None = None
     against_id: int | None = None
+    weighted: tuple[tuple[str, float], ...] | None = None
     direction: tuple[float, ...] | None = None
+    feature: tuple[int, int, int] | None = None
     position: int = -1  # counts BOS as 0; negative from the end
     top_logits: int = 10
     logit_mass: float = 0.95

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.dictionaries.features import LayerFeatures
 from engine.errors import RequestError
 from engine.models.recording import Recording
 from engine.models.weights import ModelWeights
+from engine.tracing.selection import forced_plan
 from engine.tracing.spec import Target
 
 if TYPE_CHECKING:
@@ -28,12 +30,14 @@ class TargetSet:
     """
 
     position: int
-    vectors: Tensor  # (K, d) in the residual stream before the final norm
-    own_bias: Tensor  # (K,) the final norm's shift, read by each target
+    vectors: Tensor  # (K, d) in the residual stream before the final norm; of a feature, where its MLP reads
+    own_bias: Tensor  # (K,) the norm's shift read by each target; of a feature, its encoder bias too
     value: Tensor  # (K,) float64: vectors . residual + own_bias
     weight: np.ndarray  # (K,) float32: probability of a token; 1 for a difference or direction
     token: np.ndarray  # (K,) int32 vocabulary id; -1 for a difference or direction
     text: tuple[str, ...]
+    # The layer of a feature that is traced; None: what is traced reads the residual stream after the last layer.
+    layer: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,10 @@ def choose_targets(
             )
         vector = torch.tensor(target.direction, dtype=recording.final.dtype, device=recording.final.device)
         return _finish(recording, position, vector[None], [1.0], [-1], ("direction",))
+    if target.weighted is not None:
+        rows = [(weight, row(tokenizer.single_token(text))) for text, weight in target.weighted]
+        text = " + ".join(f"{weight:g} {text}" for text, weight in target.weighted)
+        return _finish(recording, position, sum_of(rows)[None], [1.0], [-1], (text,))
     against = _token(target.against, target.against_id, tokenizer)
     token = _token(target.token, target.token_id, tokenizer)
     if against is not None:
@@ -90,6 +98,31 @@ def choose_targets(
     vectors = torch.stack([row(one) for one in chosen]) - mean.to(recording.final.dtype)
     probabilities = [float(prediction.probability[one]) for one in chosen]
     return _finish(recording, position, vectors, probabilities, chosen, tuple(map(tokenizer.token_text, chosen)))
+
+
+def feature_target(feature: tuple[int, int, int], layers: Sequence[LayerFeatures]) -> TargetSet:
+    """An active feature as the only target; `RequestError` for one that is not active."""
+    number = forced_plan([feature], layers).picked[feature[0]]
+    layer, position, index = feature
+    here = layers[layer]
+    return TargetSet(
+        position,
+        here.read_vectors(number),
+        here.own_bias(number),
+        here.values(number),
+        np.ones(1, np.float32),
+        np.full(1, -1, np.int32),
+        (f"layer {layer} · {index}",),
+        layer,
+    )
+
+
+def sum_of(rows: Sequence[tuple[float, Tensor]]) -> Tensor:
+    """(d,) the weighted sum of vectors."""
+    total = torch.zeros_like(rows[0][1])
+    for weight, row in rows:
+        total = total + weight * row
+    return total
 
 
 def _row_reader(weights: ModelWeights, slopes: Tensor | None, dtype: torch.dtype) -> Callable[[int], Tensor]:

@@ -118,7 +118,7 @@ def test_forced_nodes_are_exactly_the_nodes() -> None:
 
 @pytest.mark.parametrize("node", [(0, 1, 10_000), (99, 1, 0), (0, 50, 0)])
 def test_a_forced_node_that_is_not_active_is_refused(node: tuple[int, int, int]) -> None:
-    with pytest.raises(RequestError, match="node list"):
+    with pytest.raises(RequestError, match="not active|no layer"):
         run(spec=replace(EVERYTHING, nodes=(node,)))
 
 
@@ -185,6 +185,42 @@ def test_a_direction_can_be_a_logit() -> None:
     logit = run(spec=replace(EVERYTHING, target=Target(token="4"))).graph
     direction = run(spec=replace(EVERYTHING, target=Target(direction=tuple(vector.tolist())))).graph
     assert np.allclose(dense.adjacency(logit)[-1], dense.adjacency(direction)[-1], atol=1e-6)
+
+
+def test_a_weighted_sum_is_the_sum_of_rows() -> None:
+    single = {token: run(spec=replace(EVERYTHING, target=Target(token=token))).graph for token in ("4", "11")}
+    weighted = run(spec=replace(EVERYTHING, target=Target(weighted=(("4", 2.0), ("11", -2.0))))).graph
+    expected = 2 * (dense.adjacency(single["4"])[-1] - dense.adjacency(single["11"])[-1])
+    assert np.allclose(dense.adjacency(weighted)[-1], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["neurons", "relu", "cross-layer"])
+@pytest.mark.parametrize("family", ["llama-biased", "gemma3", "neox", "gpt2"])
+def test_a_feature_as_the_target_has_the_row_it_has_as_a_node(family: str, kind: str) -> None:
+    whole = run(family, kind).graph
+    node = int(whole.of_kind(NodeKind.FEATURE)[-5])
+    feature = (int(whole.layer[node]), int(whole.position[node]), int(whole.feature[node]))
+    assert feature[0] > 0
+    result = run(family, kind, replace(EVERYTHING, target=Target(feature=feature)))
+    alone = result.graph
+    target = int(alone.of_kind(NodeKind.LOGIT)[0])
+    in_whole, edges = keyed_edges(whole), keyed_edges(alone)
+
+    def key(graph: AttributionGraph, one: int) -> tuple[int, ...]:
+        return tuple(int(column[one]) for column in (graph.kind, graph.layer, graph.position, graph.feature))
+
+    row = {source: weight for (source, at), weight in edges.items() if at == key(alone, target)}
+    expected = {source: weight for (source, at), weight in in_whole.items() if at == key(whole, node)}
+    assert row.keys() == expected.keys()
+    assert all(weight == pytest.approx(expected[source], rel=1e-4, abs=1e-6) for source, weight in row.items())
+    assert result.report["conservation_error"] < 1e-9
+    assert (alone.layer[alone.of_kind(NodeKind.FEATURE)] < feature[0]).all()
+    assert alone.logit_text == (f"layer {feature[0]} · {feature[2]}",)
+
+
+def test_a_feature_that_is_not_active_cannot_be_traced() -> None:
+    with pytest.raises(RequestError, match="not active"):
+        run(spec=replace(EVERYTHING, target=Target(feature=(1, 2, 10_000))))
 
 
 def test_a_wrong_direction_is_refused() -> None:
