@@ -22,7 +22,14 @@ from engine.errors import MachineError, RequestError
 from engine.models import hub_store
 from engine.models.cache import machine_errors, new_folder, write_json
 from engine.models.hub_cache import hub_folder
-from engine.models.published import PublishedEntry, downloaded_dictionary, find_published, joined_folder, state_file
+from engine.models.published import (
+    FILES,
+    PublishedEntry,
+    downloaded_dictionary,
+    find_published,
+    joined_folder,
+    state_file,
+)
 from engine.progress import Progress, checkpoint, silent
 
 if TYPE_CHECKING:
@@ -49,11 +56,15 @@ class DownloadSize:
 
 @dataclass(frozen=True)
 class _Source:
-    """Files of one version of one repository. `revision`: as it was asked for, None for main."""
+    """Files of one version of one repository.
+
+    `revision`: as it was asked for, None for main. `root`: the folder of theirs that is the dictionary's own.
+    """
 
     listing: Listing
     revision: str | None
     files: tuple[RemoteFile, ...]
+    root: str = ""
 
     @property
     def digests(self) -> dict[str, str]:
@@ -161,18 +172,22 @@ def _plan(entry: PublishedEntry, hub: Hub, cancel: threading.Event | None) -> li
     own = _listing(hub, entry.repository, entry.revision, cancel)
     prefix = f"{entry.folder}/" if entry.folder else ""
     names = _chosen(own, [prefix + name for name in entry.files])
-    sources = [_source(own, entry.revision, names)]
-    if entry.follows:
+    sources = [_source(own, entry.revision, names, prefix)]
+    if entry.follows and prefix + _CONFIG in names:
         sources += _followed(entry, hub, own, prefix + _CONFIG, cancel)
     missing = [name for name in entry.files if "*" not in name and prefix + name not in names]
     if entry.what == "model":
         missing = [name for name in missing if name in ("config.json", "tokenizer.json")]
-    if missing or not any(file.name.endswith(_WEIGHTS) for source in sources for file in source.files):
+    if missing or not _holds_weights(sources):
         raise RequestError(
             f"{entry.repository} does not hold {missing[0] if missing else 'weights as safetensors or npz'}, which "
             f"{entry.title} needs; it may have been changed: look at {entry.page}."
         )
     return sources
+
+
+def _holds_weights(sources: Iterable[_Source]) -> bool:
+    return any(file.name.endswith(_WEIGHTS) for source in sources for file in source.files)
 
 
 def _listing(hub: Hub, repository: str, revision: str | None, cancel: threading.Event | None) -> Listing:
@@ -194,8 +209,8 @@ def _chosen(listing: Listing, patterns: Iterable[str]) -> list[str]:
     return sorted(name for name in listing.files if fits(name))
 
 
-def _source(listing: Listing, revision: str | None, names: Iterable[str]) -> _Source:
-    return _Source(listing, revision, tuple(listing.files[hub_store.safe_name(name)] for name in names))
+def _source(listing: Listing, revision: str | None, names: Iterable[str], root: str = "") -> _Source:
+    return _Source(listing, revision, tuple(listing.files[hub_store.safe_name(name)] for name in names), root)
 
 
 def _followed(
@@ -216,16 +231,19 @@ def _followed(
 
 
 def _references(text: bytes, entry: PublishedEntry) -> Iterator[tuple[str, str | None, str]]:
-    """(repository, revision, name) of each hf:// address under `transcoders` in a config.yaml."""
+    """(repository, revision, name) of each hf:// address under `transcoders` in a config.yaml; none without that key.
+
+    Form: circuit-tracer's config.yaml.
+    """
     import yaml
 
     try:
         config: Any = yaml.safe_load(text.decode())
-        addresses = config["transcoders"]
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, RecursionError) as error:
-        raise RequestError(f"{_CONFIG} of {entry.repository} names no files; look at {entry.page}.") from error
-    if not isinstance(addresses, list) or not 0 < len(addresses) <= _MOST_NAMED:
-        raise RequestError(f"{_CONFIG} of {entry.repository} names no files; look at {entry.page}.")
+        addresses = config.get("transcoders", [])
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, RecursionError) as error:
+        raise RequestError(f"{_CONFIG} of {entry.repository} cannot be read; look at {entry.page}.") from error
+    if not isinstance(addresses, list) or len(addresses) > _MOST_NAMED:
+        raise RequestError(f"{_CONFIG} of {entry.repository} cannot be read; look at {entry.page}.")
     for address in addresses:
         url = urlsplit(str(address))
         owner_name, _, name = url.path.lstrip("/").partition("/")
@@ -280,12 +298,12 @@ def _publish(entry: PublishedEntry, sources: list[_Source]) -> Path:
     joined = joined_folder(entry)
     with new_folder(joined) as new:
         names = []
-        for source in sources:
-            for file in source.files:
-                content = hub_store.blob(source.listing.repository, file.digest)
-                if (new / file.name).exists():
-                    raise RequestError(f"{entry.repository} names two files {file.name!r}; nothing was put together.")
-                hub_store.place(new / file.name, content)
-                names.append(file.name)
-        (new / "files.json").write_text(json.dumps(names), encoding="utf-8")
+        for source, file in [(one, file) for one in sources for file in one.files]:
+            # A file that config.yaml names has its path inside its repository; the config itself is at the top.
+            name = file.name.removeprefix(source.root)
+            if (new / name).exists():
+                raise RequestError(f"{entry.repository} names two files {name!r}; nothing was put together.")
+            hub_store.place(new / name, hub_store.blob(source.listing.repository, file.digest))
+            names.append(name)
+        (new / FILES).write_text(json.dumps(names), encoding="utf-8")
     return joined

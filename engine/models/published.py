@@ -21,6 +21,8 @@ from engine.models.memory import estimate_bytes, total_bytes
 
 What = Literal["model", "dictionary"]
 Kind = Literal["model", "per-layer", "cross-layer"]
+# In a folder that was put together from several repositories: the names of its files.
+FILES = "files.json"
 _BYTES = {"float32": 4, "bfloat16": 2}
 
 
@@ -136,7 +138,7 @@ def _dictionary_folder(entry: PublishedEntry) -> Path | None:
         folder: Path | None = joined_folder(entry)
         names: tuple[str, ...] = ()
         try:
-            names = tuple(read_json(joined_folder(entry) / "files.json"))
+            names = tuple(read_json(joined_folder(entry) / FILES))
         except (OSError, ValueError, TypeError):
             return None
     else:

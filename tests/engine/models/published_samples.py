@@ -17,7 +17,7 @@ from tests.engine.models.gguf_samples import INNER, LAYERS, WIDTH, write_llama
 from tests.engine.models.hub_stand_in import Repository
 
 MODEL, PLAIN, NESTED, JOINED = "some/tiny", "some/plt", "some/many/sets/small", "some/joined"
-PICKLED = "some/pickled"
+LOOSE, PICKLED = "some/loose/deep/set", "some/pickled"
 N_FEATURES = 2 * INNER
 
 _DICTIONARY = {
@@ -61,6 +61,15 @@ RAW: dict[str, Any] = {
             "repository": JOINED,
             "files": ["config.yaml"],
             "follows": ["other/weights"],
+        },
+        {
+            **_DICTIONARY,
+            "id": LOOSE,
+            "title": "Loose",
+            "repository": "some/loose",
+            "folder": "deep/set",
+            "files": ["config.yaml", "*.safetensors"],
+            "follows": ["other/weights", "some/loose"],
         },
         {**_DICTIONARY, "id": PICKLED, "title": "Pickled", "repository": PICKLED, "format": "pickled", "files": []},
     ],
@@ -118,6 +127,7 @@ def repositories(folder: Path) -> dict[str, Repository]:
         MODEL: Repository(model_files(folder)),
         PLAIN: Repository(layer_files(), commit="ab" * 20),
         "some/many": Repository({**layer_files("sets/small/"), **layer_files("sets/large/")}, commit="cd" * 20),
+        "some/loose": Repository(layer_files("deep/set/"), commit="34" * 20),
         JOINED: Repository({"config.yaml": json.dumps({"transcoders": named}).encode()}, commit="ef" * 20),
         "other/weights": Repository({**arrays, "layer_0/w/l0_99/params.npz": b"not named" * 99}, commit="12" * 20),
     }

@@ -27,7 +27,7 @@ from tests.conftest import REPOSITORY
 from tests.engine.models import published_samples as samples
 from tests.engine.models.gguf_samples import LAYERS
 from tests.engine.models.hub_stand_in import StandIn, running
-from tests.engine.models.published_samples import JOINED, MODEL, NESTED, PICKLED, PLAIN
+from tests.engine.models.published_samples import JOINED, LOOSE, MODEL, NESTED, PICKLED, PLAIN
 
 WEIGHTS = "layer_1.safetensors"
 
@@ -126,6 +126,20 @@ def test_a_dictionary_whose_config_names_files_elsewhere(hub: StandIn, cache: Pa
     assert (folder / "layer_1/w/l0_1/params.npz").read_bytes() == bytes([1]) * 5000
     shutil.rmtree(cache / "models--other--weights")
     assert downloaded_dictionary(JOINED) is None
+
+
+def test_a_dictionary_whose_files_are_not_known_by_name(hub: StandIn, cache: Path) -> None:
+    """Its own weights, where config.yaml names none; those that it names, where it does."""
+    folder = download(LOOSE, endpoint=hub.endpoint)
+    assert downloaded_dictionary(LOOSE) == folder
+    own = {"config.yaml", "files.json", *(f"layer_{layer}.safetensors" for layer in range(LAYERS))}
+    assert {path.name for path in folder.iterdir()} == own
+    files = hub.repositories["some/loose"].files
+    files["deep/set/config.yaml"] = b"transcoders: ['hf://some/loose/elsewhere/layer_0.safetensors']"
+    files["elsewhere/layer_0.safetensors"] = b"x" * 999
+    hub.repositories["some/loose"].commit = "56" * 20
+    folder = download(LOOSE, endpoint=hub.endpoint)
+    assert (folder / "elsewhere/layer_0.safetensors").read_bytes() == b"x" * 999
 
 
 def test_nothing_is_fetched_twice(hub: StandIn, cache: Path) -> None:
@@ -367,12 +381,23 @@ def test_a_config_names_only_files_of_its_own_dictionary(hub: StandIn, cache: Pa
 
 
 @pytest.mark.parametrize(
-    "config", [b"transcoders: []", b"x: 1", b"- 1", b"{", b"\xff", b"!!python/object:os.system {}"]
+    ("config", "words"),
+    [
+        (b"transcoders: []", "does not hold weights"),
+        (b"x: 1", "does not hold weights"),
+        (b"- 1", "cannot be read"),
+        (b"{", "cannot be read"),
+        (b"\xff", "cannot be read"),
+        (b"!!python/object:os.system {}", "cannot be read"),
+        (b"transcoders: 7", "cannot be read"),
+        (b"transcoders: [" + b"a, " * 1001 + b"a]", "cannot be read"),
+    ],
 )
-def test_a_config_without_files(hub: StandIn, cache: Path, config: bytes) -> None:
+def test_a_config_without_files(hub: StandIn, cache: Path, config: bytes, words: str) -> None:
     hub.repositories[JOINED].files["config.yaml"] = config
-    with pytest.raises(RequestError, match="names no files"):
+    with pytest.raises(RequestError, match=words):
         download(JOINED, endpoint=hub.endpoint)
+    assert not cache.exists()
 
 
 @pytest.mark.parametrize(
