@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
 from engine.errors import RequestError
 from engine.progress import Progress, part, silent
@@ -13,10 +13,47 @@ if TYPE_CHECKING:
     from engine.dictionaries.features import Features
     from engine.dictionaries.transcoder_set import TranscoderFeatures
     from engine.models.language_model import LanguageModel
+    from engine.models.weights import ModelWeights
 
 __all__ = ["NEURONS", "load_features"]
 
 NEURONS = "neurons"
+
+
+class Format(Protocol):
+    """A module that reads one layout of files."""
+
+    def matches(self, path: Path) -> bool:
+        """Whether the files there are of this layout, by their tensors' names."""
+
+    def read(
+        self, path: Path, weights: ModelWeights, progress: Progress, cancel: threading.Event | None
+    ) -> TranscoderFeatures:
+        """Read them for a model; `RequestError` with what does not fit."""
+
+
+def formats() -> dict[str, Format]:
+    """Every layout that is read, by the name people know it under."""
+    from engine.dictionaries import (
+        circuit_tracer_cross_layer,
+        circuit_tracer_files,
+        crosslayer_coding,
+        gemma_scope,
+        gemma_scope_2,
+        saelens_files,
+        sparsify_files,
+    )
+
+    modules = {
+        "circuit-tracer": circuit_tracer_files,
+        "circuit-tracer cross-layer": circuit_tracer_cross_layer,
+        "Gemma Scope": gemma_scope,
+        "Gemma Scope 2": gemma_scope_2,
+        "SAELens": saelens_files,
+        "sparsify and clt-training": sparsify_files,
+        "crosslayer-coding": crosslayer_coding,
+    }
+    return cast(dict[str, Format], modules)
 
 
 def load_features(
@@ -27,7 +64,7 @@ def load_features(
     progress: Progress = silent,
     cancel: threading.Event | None = None,
 ) -> Features:
-    """Open a dictionary for a model: None or "neurons", or a folder of per-layer transcoders.
+    """Open a dictionary for a model: None or "neurons", or a folder or file of transcoders in a layout of `formats`.
 
     A dictionary that fits the model worse than a constant does is refused with a `RequestError`, unless `trust`.
     """
@@ -35,23 +72,34 @@ def load_features(
         from engine.dictionaries.neurons import NeuronFeatures
 
         return NeuronFeatures(model.weights)
-    from engine.dictionaries import circuit_tracer_cross_layer, circuit_tracer_files
     from engine.dictionaries.fidelity import require_fidelity
 
     path = Path(source).expanduser()
     if not path.exists():
         raise RequestError(f"There is no dictionary at {path}; give 'neurons' or the path of a dictionary's folder.")
-    features: TranscoderFeatures
-    for layout in (circuit_tracer_files, circuit_tracer_cross_layer):
-        if layout.matches(path):
-            features = layout.read(path, model.weights, part(progress, 0.0, 0.7), cancel)
-            break
-    else:
-        raise RequestError(
-            f"{path} holds no dictionary that is known; circuit-tracer's per-layer folders have layer_0.safetensors "
-            "and so on, its cross-layer ones W_enc_0.safetensors and W_dec_0.safetensors."
-        )
+    found = next((layout for layout in formats().values() if layout.matches(path)), None)
+    if found is None:
+        raise _unknown(path)
+    features = found.read(path, model.weights, part(progress, 0.0, 0.7), cancel)
     if not trust:
         require_fidelity(features, model, part(progress, 0.7, 1.0), cancel)
     progress("Dictionary ready", 1.0)
     return features
+
+
+def _unknown(path: Path) -> RequestError:
+    """Why nothing there is read: its first weight file's own fault, or tensors that no layout has."""
+    from engine.dictionaries.layer_files import open_weights, weight_files
+    from engine.dictionaries.tensor_headers import printable
+
+    held = ""
+    if files := weight_files(path):
+        try:
+            names = [printable(name) for name in sorted(open_weights(files[0]).places)[:8]]
+        except RequestError as error:
+            return error
+        held = f"; {files[0].name} has {', '.join(names) or 'no tensors'}"
+    return RequestError(
+        f"{path} holds no dictionary that is known{held}. Transcoders of {', '.join(formats())} are read, as "
+        "safetensors or npz files."
+    )

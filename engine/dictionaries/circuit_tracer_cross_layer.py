@@ -6,10 +6,12 @@ W_dec_i (n, L - i, d), its second axis the layers written from i up. Format: cir
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 
 from engine.dictionaries.circuit_tracer_config import CONFIG_NAME, CROSS_LAYER, TranscoderConfig, read_config
+from engine.dictionaries.layer_files import sample
 from engine.dictionaries.tensor_files import Placement, TensorFile, fingerprint_of
 from engine.dictionaries.transcoder_set import TranscoderFeatures
 from engine.dictionaries.transcoders import Transcoder
@@ -17,10 +19,14 @@ from engine.errors import RequestError
 from engine.models.weights import ModelWeights
 from engine.progress import Progress, checkpoint, part
 
+_ENCODER = re.compile("W_(enc|dec)_[0-9]+")
+
 
 def matches(path: Path) -> bool:
-    """Whether a folder holds such a set: by its files, not by its name."""
-    return path.is_dir() and any(path.glob("W_enc_*.safetensors")) and any(path.glob("W_dec_*.safetensors"))
+    """Whether a folder holds such a set: by its tensors, numbered as its files are."""
+    return path.is_dir() and any(
+        _ENCODER.fullmatch(name) for file in sample(path, ".safetensors") for name in file.places
+    )
 
 
 def read(path: Path, weights: ModelWeights, progress: Progress, cancel: threading.Event | None) -> TranscoderFeatures:
@@ -56,8 +62,7 @@ def _transcoder(
     encoder.require((f"W_enc_{layer}", f"b_enc_{layer}", f"b_dec_{layer}"), "a cross-layer transcoder")
     decoder.require((f"W_dec_{layer}",), "a cross-layer transcoder")
     d, origin = weights.d_model, config.model_name
-    shape = encoder.places[f"b_enc_{layer}"].shape
-    n, skip, threshold = shape[0] if shape else 0, f"W_skip_{layer}", f"threshold_{layer}"
+    n, skip, threshold = encoder.length(f"b_enc_{layer}"), f"W_skip_{layer}", f"threshold_{layer}"
     return Transcoder(
         w_enc=encoder.matrix(f"W_enc_{layer}", (n, d), placement, origin),
         b_enc=encoder.tensor(f"b_enc_{layer}", (n,), placement, origin),

@@ -10,48 +10,52 @@ import threading
 from pathlib import Path
 
 from engine.dictionaries.circuit_tracer_config import CONFIG_NAME, PER_LAYER, TranscoderConfig, read_config
-from engine.dictionaries.tensor_files import Placement, TensorFile, fingerprint_of
+from engine.dictionaries.layer_files import assemble, checked_layers, holds, layer_in
+from engine.dictionaries.saelens_files import is_saelens_folder
+from engine.dictionaries.tensor_files import Placement, TensorFile
 from engine.dictionaries.transcoder_set import TranscoderFeatures
 from engine.dictionaries.transcoders import Transcoder
 from engine.errors import RequestError
 from engine.models.weights import ModelWeights
 from engine.progress import Progress, checkpoint, part
 
+_TENSORS = ("W_enc", "b_enc", "W_dec", "b_dec")
+
 
 def matches(path: Path) -> bool:
-    """Whether a folder holds such a set: by its files, not by its name."""
-    return path.is_dir() and any(path.glob("layer_*.safetensors"))
+    """Whether a folder holds such a set: by its tensors. SAELens names them alike and says so in its cfg.json."""
+    return path.is_dir() and holds(path, ".safetensors", _TENSORS) and not is_saelens_folder(path)
 
 
 def read(path: Path, weights: ModelWeights, progress: Progress, cancel: threading.Event | None) -> TranscoderFeatures:
     """Read a set for a model; `RequestError` with what does not fit."""
     config = read_config(path / CONFIG_NAME, PER_LAYER)
-    files = {_layer_number(file): TensorFile(file) for file in sorted(path.glob("layer_*.safetensors"))}
-    if (highest := max(files)) >= weights.n_layers:
-        raise RequestError(
-            f"This dictionary has a file for layer {highest}, but the model has {weights.n_layers} layers; open the "
-            f"dictionary with the model it was made for{f' ({config.model_name})' if config.model_name else ''}."
-        )
+    layers = checked_layers(
+        ((_layer_number(file), file) for file in sorted(path.glob("*.safetensors"))),
+        weights.n_layers,
+        path.name,
+        config.model_name,
+    )
+    files = {layer: TensorFile(file) for layer, file in layers.items()}
     placement = Placement.for_files(files.values(), weights.unembed)
-    transcoders: list[Transcoder | None] = []
-    for layer in range(weights.n_layers):
+    transcoders: dict[int, Transcoder] = {}
+    for layer, file in files.items():
         checkpoint(cancel)
         progress(f"Reading the dictionary, layer {layer}", 0.5 * layer / weights.n_layers)
-        transcoders.append(_transcoder(files[layer], config, weights.d_model, placement) if layer in files else None)
-    fingerprint = fingerprint_of([file.path for file in files.values()], config, part(progress, 0.5, 1.0), cancel)
-    return TranscoderFeatures(path.name, fingerprint, transcoders, [layer.mlp_gain for layer in weights.layers])
+        transcoders[layer] = _transcoder(file, config, weights.d_model, placement)
+    return assemble(path, transcoders, list(layers.values()), config, weights, part(progress, 0.5, 1.0), cancel)
 
 
 def _layer_number(file: Path) -> int:
-    number = file.stem.removeprefix("layer_")
-    if not number.isdigit():
+    number = layer_in(file, file.parent) if file.stem.startswith("layer_") else None
+    if number is None:
         raise RequestError(f"{file.name} is not named after a layer; files must be layer_0.safetensors and so on.")
-    return int(number)
+    return number
 
 
 def _transcoder(file: TensorFile, config: TranscoderConfig, d: int, placement: Placement) -> Transcoder:
-    file.require(("W_enc", "b_enc", "W_dec", "b_dec"), "a transcoder")
-    origin, n = config.model_name, file.places["b_enc"].shape[0] if file.places["b_enc"].shape else 0
+    file.require(_TENSORS, "a transcoder")
+    origin, n = config.model_name, file.length("b_enc")
     threshold = next((name for name in ("activation_function.threshold", "threshold") if name in file.places), None)
     return Transcoder(
         w_enc=file.matrix("W_enc", (n, d), placement, origin),

@@ -1,17 +1,19 @@
-"""Opening a dictionary's safetensors files: shapes checked before anything is read, large sets left in their files."""
+"""Opening a dictionary's weight files: shapes checked before anything is read, large sets left in their files."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from engine.dictionaries.matrices import FileMatrix, Matrix, TensorPlace, map_tensor, read_header
+from engine.dictionaries.matrices import FileMatrix, Matrix, map_tensor
+from engine.dictionaries.tensor_headers import TensorPlace, printable, read_header
 from engine.errors import RequestError
 from engine.models.fingerprint import remembered_sha256
 from engine.models.memory import available_bytes
@@ -32,28 +34,56 @@ class Placement:
     @staticmethod
     def for_files(files: Iterable[TensorFile], like: Tensor) -> Placement:
         """In memory where the whole set fits well, for a model whose weights are like `like`."""
-        width = torch.empty(0, dtype=like.dtype).element_size()
-        needed = sum(file.count * width for file in files)
-        resident = needed <= RESIDENT_SHARE * available_bytes(like.device)
-        return Placement(like.device, like.dtype, resident)
+        held, free, width = list(files), available_bytes(like.device), like.element_size()
+        # What is packed cannot be read row by row: it is unpacked, or the set cannot be read.
+        if (packed := sum(file.packed_bytes for file in held)) > RESIDENT_SHARE * free:
+            raise RequestError(
+                f"The arrays of {held[0].path.name} are compressed and need {packed / 1e9:.1f} GB unpacked; save the "
+                "files again with numpy.savez, uncompressed, so that rows can be read as needed."
+            )
+        return Placement(like.device, like.dtype, sum(file.count for file in held) * width <= RESIDENT_SHARE * free)
+
+    def wide(self) -> Placement:
+        """The same in float32 or wider: what folds scales into weights keeps their digits."""
+        return replace(self, dtype=torch.promote_types(self.dtype, torch.float32))
 
 
 class TensorFile:
-    """One safetensors file whose header has been read and checked."""
+    """One weight file whose header has been read and checked: safetensors, or what gives `places` and `unpack`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        places: dict[str, TensorPlace] | None = None,
+        unpack: Callable[[str], np.ndarray] | None = None,
+    ) -> None:
         self.path = path
-        self.places: dict[str, TensorPlace] = read_header(path)
+        self.places = read_header(path) if places is None else places
+        self._unpack = unpack
 
     @property
     def count(self) -> int:
         """Numbers in all tensors together."""
-        return sum(_count(place.shape) for place in self.places.values())
+        return sum(place.count for place in self.places.values())
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes that tensors which have to be unpacked will take."""
+        return sum(place.end - place.start for place in self.places.values() if place.start < 0)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's shape as it is stored, () where there is none."""
+        return self.places[name].shape if name in self.places else ()
+
+    def length(self, name: str) -> int:
+        """Length of a vector, as which the number of features is found; 0 where it is none."""
+        shape = self.shape(name)
+        return shape[0] if len(shape) == 1 else 0
 
     def require(self, names: Sequence[str], of: str) -> None:
         """`RequestError` where one of the tensors is missing."""
         if missing := [name for name in names if name not in self.places]:
-            held = ", ".join(sorted(self.places))[:200]
+            held = ", ".join(printable(name) for name in sorted(self.places)[:12])[:200]
             raise RequestError(
                 f"{self.path.name} lacks {', '.join(missing)}, which {of} needs; it holds {held or 'nothing'}."
             )
@@ -61,36 +91,49 @@ class TensorFile:
     def matrix(
         self, name: str, shape: Sequence[int], placement: Placement, origin: str = "", *, transposed: bool = False
     ) -> Matrix:
-        """A tensor of the expected shape (after swapping its two axes, if `transposed`), read or mapped."""
-        mapped = self._mapped(name, shape, placement, origin, transposed=transposed)
+        """A tensor of the expected shape, read or mapped; `transposed` says that the layout stores it (d, n).
+
+        Which way round it lies is found from its shape; the layout decides only where both ways fit. FVU then tells.
+        """
+        stored, expected = self.shape(name), tuple(shape)
+        if len(expected) == 2 and expected[0] != expected[1] and stored in (expected, expected[::-1]):
+            transposed = stored != expected
+        mapped = self.mapped(name, expected, placement, origin, transposed=transposed)
         return mapped.whole() if placement.resident else mapped
 
     def tensor(self, name: str, shape: Sequence[int], placement: Placement, origin: str = "") -> Tensor:
         """A small tensor of the expected shape, read at once."""
-        return self._mapped(name, shape, placement, origin, transposed=False).whole()
+        return self.mapped(name, shape, placement, origin).whole()
 
     def thresholds(self, name: str, n: int, placement: Placement) -> Tensor:
         """JumpReLU's thresholds (n,), of which some files hold one for all."""
         place = self.places[name]
-        if _count(place.shape) not in (1, n):
+        if place.count not in (1, n):
             raise RequestError(
                 f"{name} of {self.path.name} is {place.shape}, but it has {n} features; get the dictionary again."
             )
         return self.tensor(name, place.shape, placement).reshape(-1).expand(n)
 
-    def _mapped(
-        self, name: str, shape: Sequence[int], placement: Placement, origin: str, *, transposed: bool
+    def mapped(
+        self, name: str, shape: Sequence[int], placement: Placement, origin: str = "", *, transposed: bool = False
     ) -> FileMatrix:
-        mapped = map_tensor(
-            self.path, name, self.places[name], placement.device, placement.dtype, transposed=transposed
-        )
-        if mapped.shape != tuple(shape):
+        """A tensor of the expected shape, mapped; `RequestError` where it has another."""
+        stored = self.shape(name)
+        if stored != (tuple(shape)[::-1] if transposed else tuple(shape)):
             raise RequestError(
-                f"{name} of {self.path.name} is {self.places[name].shape}, but this model needs "
+                f"{printable(name)} of {self.path.name} is {stored}, but this model needs "
                 f"{tuple(shape)[::-1] if transposed else tuple(shape)}; open the dictionary with the model it was made "
                 f"for{f' ({origin})' if origin else ''}."
             )
-        return mapped
+        return map_tensor(
+            self.path,
+            name,
+            self.places[name],
+            placement.device,
+            placement.dtype,
+            transposed=transposed,
+            unpack=self._unpack,
+        )
 
 
 def fingerprint_of(files: Sequence[Path], settings: object, progress: Progress, cancel: threading.Event | None) -> str:
@@ -100,10 +143,3 @@ def fingerprint_of(files: Sequence[Path], settings: object, progress: Progress, 
         step = part(progress, number / len(files), (number + 1) / len(files))
         digest.update(f"{file.name}:{remembered_sha256(file, step, cancel)}\n".encode())
     return digest.hexdigest()
-
-
-def _count(shape: Sequence[int]) -> int:
-    count = 1
-    for one in shape:
-        count *= one
-    return count

@@ -58,6 +58,9 @@ class TranscoderLayer:
     def _decoder_rows(self, transcoder: Transcoder, at: int, record: LayerRecord) -> Tensor:
         place = at - self.layer if len(transcoder.w_dec.shape) == 3 else None
         rows = take_rows(transcoder.w_dec, self.feature, place).to(self.activation.dtype)
+        share = transcoder.written_share(self.feature, self.activation, at - self.layer)
+        if share is not None:
+            rows = rows * share[:, None]
         return to_residual(rows, record, transcoder.writes, self.position)
 
     def written_at(self, layer: int) -> Tensor:

@@ -2,7 +2,9 @@
 
 a = activation(W_enc x + b_enc), y_m ~ sum over l <= m of a_l W_dec[l -> m] + b_dec_m (+ W_skip x_m). Per-layer
 transcoders write at their own layer only, cross-layer ones at every layer from theirs up (Ameisen et al. 2025).
-JumpReLU keeps a pre-activation above its threshold, ReLU a positive one, TopK the k largest of a position.
+JumpReLU keeps a pre-activation above its threshold, ReLU a positive one, TopK the k largest of a position. Some sets
+add an offset to an active value before it is written, (a + offset) W_dec: a feature then writes that when it is
+active, and nothing when it is not, so that the offset belongs to what the feature writes and not to the bias.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ class Transcoder:
     w_skip: Tensor | None = None  # (d, d): y += W_skip x
     reads: ReadSite = "mlp_input"
     writes: WriteSite = "branch_output"
+    offset: Tensor | None = None  # (layers written, n): added to an active value before it is written there
 
     @property
     def width(self) -> int:
@@ -60,6 +63,13 @@ class Transcoder:
             mask = torch.zeros_like(pre, dtype=torch.bool).scatter_(-1, kept, True)
             return mask & (pre > 0)
         return pre > (0 if self.threshold is None else self.threshold.to(pre.dtype))
+
+    def written_share(self, feature: Tensor, value: Tensor, place: int) -> Tensor | None:
+        """(S,) what a unit of the active values (S,) counts for where it is written, 1 + offset / a; None without."""
+        if self.offset is None:
+            return None
+        # An activation is positive; the bound keeps the quotient finite where one is next to nothing.
+        return 1 + self.offset[place, feature].to(value.dtype) / value.clamp_min(torch.finfo(value.dtype).tiny ** 0.5)
 
     def activations(self, x: Tensor) -> Tensor:
         """(T, n) for inputs x (T, d), zero where not active."""
