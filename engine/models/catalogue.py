@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from engine.errors import LoupeError
-from engine.models import prepared
-from engine.models.cache import models_folder
+from engine.models import prepared, published
+from engine.models.cache import models_folder, read_json
 from engine.models.gguf_file import GgufFile
 from engine.models.gguf_tokenizer import chat_template
 from engine.models.gguf_weights import plan_conversion
@@ -113,7 +114,9 @@ def _downloaded() -> Iterable[ModelEntry]:
     for name, folder in cached_models():
         entry = _folder_entry(name, folder, "hub-cache")
         if entry is not None:
-            yield replace(entry, title=name)
+            known = published.known_model(name)
+            title, licence = (known.title, known.licence) if known else (name, entry.licence)
+            yield replace(entry, title=title, licence=licence)
 
 
 def _folder_entry(name: str, path: Path, kind: Kind) -> ModelEntry | None:
@@ -133,8 +136,17 @@ def _folder_entry(name: str, path: Path, kind: Kind) -> ModelEntry | None:
         memory_bytes=memory,
         licence="see the model's page",
         fits=memory <= total_bytes(),
-        chat=(path / "chat_template.jinja").is_file(),
+        chat=_has_chat_template(path),
     )
+
+
+def _has_chat_template(path: Path) -> bool:
+    """As the loader looks for it: a file of its own, or in the tokenizer's settings."""
+    if (path / "chat_template.jinja").is_file():
+        return True
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return bool(read_json(path / "tokenizer_config.json").get("chat_template"))
+    return False
 
 
 def _gguf_entry(path: Path) -> ModelEntry | None:

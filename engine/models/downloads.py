@@ -157,7 +157,7 @@ def _hub(endpoint: str | None, token: str | None, cancel: threading.Event | None
 
     from engine.models.hub_client import Hub
 
-    if endpoint is None and token is None:
+    if endpoint is None and token is None and not huggingface_hub.constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
         try:
             token = huggingface_hub.get_token()
         except (OSError, RuntimeError, ValueError) as error:

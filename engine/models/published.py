@@ -102,6 +102,12 @@ def find_published(entry_id: str) -> PublishedEntry:
     return _on_this_machine(found)
 
 
+def known_model(repository: str) -> PublishedEntry | None:
+    """What the catalogue says about a model, whether it is here or not; None for one that it does not list."""
+    entry = _catalogue().get(repository)
+    return entry if entry is not None and entry.what == "model" else None
+
+
 def downloaded_dictionary(entry_id: str) -> Path | None:
     """The folder of a published dictionary that is on this machine, whole; None where it is not, or no such id."""
     entry = _catalogue().get(entry_id)

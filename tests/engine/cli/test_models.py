@@ -74,7 +74,7 @@ def test_the_report_has_all_of_it(hub: StandIn, cache: Path, tmp_path: Path) -> 
 def test_a_download_says_its_size_first(hub: StandIn, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "--download", MODEL, "--yes"]) == 0
     captured = capsys.readouterr()
-    assert captured.err.splitlines()[0].startswith(f"{MODEL}: 0 MB in 3 files; ")
+    assert captured.err.splitlines()[0].startswith(f"{MODEL}: 0 MB in 4 files; ")
     assert Path(captured.out.strip()).parent.name == "snapshots"
     capsys.readouterr()
     assert main(["models"]) == 0

@@ -37,7 +37,13 @@ _DICTIONARY = {
 
 RAW: dict[str, Any] = {
     "format": 1,
-    "model_files": ["config.json", "model.safetensors", "model-*-of-*.safetensors", "tokenizer.json", "vocab.json"],
+    "model_files": [
+        "config.json",
+        "model.safetensors",
+        "model-*-of-*.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ],
     "formats": {"plain": {"title": "plain"}, "pickled": {"title": "pickles", "obstacle": "its files are pickles"}},
     "models": [
         {
@@ -95,8 +101,10 @@ def model_files(folder: Path) -> dict[str, bytes]:
     origin = Origin("tiny", "tiny.gguf", "0" * 64, "MIT", {})
     prepare_gguf(write_llama(folder / "tiny.gguf"), folder / "tiny", origin)
     wanted = ("config.json", "model.safetensors", "tokenizer.json")
+    settings = json.loads((folder / "tiny" / "tokenizer_config.json").read_text())
     return {
         **{name: (folder / "tiny" / name).read_bytes() for name in wanted},
+        "tokenizer_config.json": json.dumps({**settings, "chat_template": "{{ messages[0]['content'] }}"}).encode(),
         "pytorch_model.bin": b"a pickle" * 100,
         "README.md": b"Tiny.",
         "original/model.safetensors": b"not this one" * 100,

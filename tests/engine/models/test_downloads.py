@@ -30,6 +30,7 @@ from tests.engine.models.hub_stand_in import StandIn, running
 from tests.engine.models.published_samples import JOINED, LOOSE, MODEL, NESTED, PICKLED, PLAIN
 
 WEIGHTS = "layer_1.safetensors"
+WANTED = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +79,13 @@ def test_a_model_is_brought_and_then_found_and_loaded(hub: StandIn, cache: Path)
     seen: list[tuple[str, float]] = []
     folder = download(MODEL, lambda stage, fraction: seen.append((stage, fraction)), endpoint=hub.endpoint)
     files = hub.repositories[MODEL].files
-    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(WANTED)
     assert all((folder / path.name).read_bytes() == files[path.name] for path in folder.iterdir())
     assert size.total_bytes == size.missing_bytes == sum(len(files[path.name]) for path in folder.iterdir())
     fractions = [fraction for _, fraction in seen]
     assert fractions == sorted(fractions) and fractions[-1] == 1.0
-    assert MODEL in {entry.id for entry in find_models() if entry.kind == "hub-cache"}
+    (found,) = (entry for entry in find_models() if entry.id == MODEL)
+    assert (found.kind, found.title, found.licence, found.chat) == ("hub-cache", "Tiny", "MIT", True)
     assert find_published(MODEL).path == folder
     assert load_model(MODEL, device="cpu").top_tokens([1, 2], 1)
     assert incomplete(cache) == left_over(cache) == []
@@ -94,7 +96,7 @@ def test_only_what_is_needed_is_asked_for(hub: StandIn, cache: Path) -> None:
     download(NESTED, endpoint=hub.endpoint)
     names = {path.partition("/resolve/")[2].partition("/")[2] for path in fetched(hub)}
     assert names == {
-        "config.json", "model.safetensors", "tokenizer.json", "sets/small/config.yaml",
+        *WANTED, "sets/small/config.yaml",
         *(f"sets/small/layer_{layer}.safetensors" for layer in range(LAYERS)),
     }  # fmt: skip
 
@@ -199,6 +201,12 @@ def test_a_cut_connection_is_continued_where_it_broke(hub: StandIn, cache: Path)
     assert (folder / "layer_0.safetensors").read_bytes() == hub.repositories[PLAIN].files["layer_0.safetensors"]
     ranges = [headers.get("Range") for headers in hub.asked_for("layer_0.safetensors")]
     assert ranges == [None, "bytes=1000-", "bytes=1500-"]
+
+
+def test_a_connection_that_breaks_often_but_brings_something_is_not_given_up(hub: StandIn, cache: Path) -> None:
+    hub.faults.cut_after = [10**6, *[600] * 12]
+    assert download(PLAIN, endpoint=hub.endpoint)
+    assert len(hub.asked_for("layer_0.safetensors")) == 13
 
 
 def test_a_stopped_download_goes_on_from_there(hub: StandIn, cache: Path) -> None:
@@ -340,7 +348,7 @@ def test_a_files_name_never_leaves_the_folder(hub: StandIn, cache: Path, tmp_pat
         assert not cache.exists()
     else:
         folder = download(MODEL, endpoint=hub.endpoint)
-        assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors", "tokenizer.json"}
+        assert {path.name for path in folder.iterdir()} == WANTED
     after = {path for path in tmp_path.rglob("*") if cache not in path.parents and path != cache}
     assert {path.name for path in after - before} <= {"cache", "downloads", "checksums.json"}
 
