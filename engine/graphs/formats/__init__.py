@@ -1,8 +1,21 @@
-"""Files that a graph can be written to and read from: one module a format."""
+"""Files that a graph can be written to and read from: one module a format. docs/graph-files.md describes them."""
 
 from __future__ import annotations
 
 from engine.graphs.formats.arrays import load_npz, save_npz
+from engine.graphs.formats.csv_tables import write_csv
+from engine.graphs.formats.graph_file import GraphFile, Groups
+from engine.graphs.formats.graphml import write_graphml
 from engine.graphs.formats.neuronpedia import write_json
+from engine.graphs.formats.reading import read_graph_file
 
-__all__ = ["load_npz", "save_npz", "write_json"]
+__all__ = [
+    "GraphFile",
+    "Groups",
+    "load_npz",
+    "read_graph_file",
+    "save_npz",
+    "write_csv",
+    "write_graphml",
+    "write_json",
+]

@@ -1,8 +1,8 @@
 """The graph as the JSON that Neuronpedia, Anthropic's frontend and circuit-tracer's page read (schema version 1).
 
-Field by field: reference/interfaces.md 1.11 and circuit-tracer.md 2.2. Only what the thresholds show is written; a
-node's `influence` is its cumulative share (small = important), `feature` the Cantor pair of layer and number. Error
-nodes get ids that cannot collide with a layer-0 feature, biases the schema's type `bias`.
+Only what the thresholds show is written; a node's `influence` is its cumulative share (small = important), `feature`
+the Cantor pair of layer and number. A graph that was read from such a file is written with every field it came with.
+Fields beyond the schema are described in docs/graph-files.md.
 """
 
 from __future__ import annotations
@@ -10,44 +10,47 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from engine.errors import RequestError
 from engine.graphs.formats.atomic import written_whole
+from engine.graphs.formats.graph_file import Groups
+from engine.graphs.formats.kept_fields import Record, put_back
+from engine.graphs.formats.neuronpedia_nodes import cantor, captions, label_of, node_records
+from engine.graphs.formats.neuronpedia_params import NodeKeys, Params, read_params, write_params
 from engine.graphs.graph import AttributionGraph, NodeKind
-from engine.graphs.influence import cumulative_share
-from engine.graphs.pruning import prune
+from engine.graphs.pruning import GraphView, everything, prune
 
-# The schema knows one type for features of any dictionary.
-_TYPES = {
-    NodeKind.FEATURE: "cross layer transcoder",
-    NodeKind.ERROR: "mlp reconstruction error",
-    NodeKind.EMBEDDING: "embedding",
-    NodeKind.BIAS: "bias",
-    NodeKind.LOGIT: "logit",
-}
+__all__ = ["OWN", "as_document", "cantor", "link_weights", "write_json"]
 
-
-def cantor(layer: int, number: int) -> int:
-    """The pairing that gives (layer, feature) one number, as circuit-tracer's files use."""
-    return (layer + number) * (layer + number + 1) // 2 + number
+# Our own part of `metadata`: what the schema has no field for.
+OWN = "circuit_loupe"
+_PROVENANCE = ("settings", "features", "versions", "conservation_error", "unexplored", "compatible")
+NODE_THRESHOLD, EDGE_THRESHOLD = 0.8, 0.98
 
 
 def write_json(
     graph: AttributionGraph,
     path: Path,
     *,
-    node_threshold: float = 0.8,
-    edge_threshold: float = 0.98,
+    node_threshold: float | None = None,
+    edge_threshold: float | None = None,
     slug: str = "",
     pins: tuple[int, ...] = (),
-    groups: tuple[tuple[str, tuple[int, ...]], ...] = (),
-    labels: dict[int, str] | None = None,
+    groups: Groups = (),
+    labels: Mapping[int, str] | None = None,
     compatible: bool = False,
+    whole: bool = False,
 ) -> None:
-    """Write the nodes and edges that the two thresholds show, with pins, supernodes and labels if given."""
+    """Write the nodes and edges that the two thresholds show, with pins, supernodes and labels if given.
+
+    Without thresholds: 0.8 and 0.98; a graph that came from such a file (pruned by whoever wrote it), and any with
+    `whole`, is written with all nodes and edges.
+    """
     document = as_document(
         graph,
         node_threshold=node_threshold,
@@ -57,118 +60,175 @@ def write_json(
         groups=groups,
         labels=labels or {},
         compatible=compatible,
+        whole=whole,
     )
+    try:
+        data = json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:  # half a surrogate pair: only \uXXXX can say it
+        data = json.dumps(document, allow_nan=False).encode()
     with written_whole(path) as file:
-        file.write(json.dumps(document, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace"))
+        file.write(data)
 
 
 def as_document(
     graph: AttributionGraph,
     *,
-    node_threshold: float,
-    edge_threshold: float,
+    node_threshold: float | None,
+    edge_threshold: float | None,
     slug: str,
     pins: tuple[int, ...],
-    groups: tuple[tuple[str, tuple[int, ...]], ...],
-    labels: dict[int, str],
+    groups: Groups,
+    labels: Mapping[int, str],
     compatible: bool = False,
+    whole: bool = False,
 ) -> dict[str, Any]:
-    """The same as plain values."""
-    view = prune(graph, node_threshold, edge_threshold, keep=pins, compatible=compatible)
+    """The same as plain values. Raises `RequestError` where what was kept of an imported file is damaged."""
+    kept = _kept(graph)
+    whole = whole or (kept is not None and node_threshold is None and edge_threshold is None)
+    thresholds = (
+        NODE_THRESHOLD if node_threshold is None else node_threshold,
+        EDGE_THRESHOLD if edge_threshold is None else edge_threshold,
+    )
+    view = everything(graph) if whole else prune(graph, *thresholds, keep=pins, compatible=compatible)
+    if whole:
+        thresholds = (1.0, 1.0)
+    if kept is None:
+        return _fresh(graph, view, thresholds, slug, pins, groups, labels)
+    try:
+        return _again(graph, view, None if whole else thresholds, kept, pins, groups, labels)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise RequestError(
+            "What this graph's project keeps of the file it was imported from is damaged; import the file again."
+        ) from error
+
+
+def _kept(graph: AttributionGraph) -> dict[str, Any] | None:
+    imported = graph.meta.get("imported")
+    kept = imported.get("document") if isinstance(imported, dict) else None
+    return kept if isinstance(kept, dict) else None
+
+
+def _fresh(
+    graph: AttributionGraph,
+    view: GraphView,
+    thresholds: tuple[float, float],
+    slug: str,
+    pins: tuple[int, ...],
+    groups: Groups,
+    labels: Mapping[int, str],
+) -> dict[str, Any]:
+    """A document of our own."""
+    nodes = node_records(graph, labels, own=True)
+    keys = [str(record["node_id"]) for record in nodes]
+    params = write_params({}, Params((), (), {}, (), (), False), pins, groups, {}, keys, _shown(view))
+    return {
+        "metadata": _metadata(graph, thresholds, slug),
+        "qParams": {**params, "linkType": "both", "clickedId": "", "sg_pos": ""},
+        "nodes": [nodes[node] for node in np.flatnonzero(view.nodes)],
+        "links": _shown_links(_links(graph, keys, graph.weight.tolist()), view),
+    }
+
+
+def _again(
+    graph: AttributionGraph,
+    view: GraphView,
+    thresholds: tuple[float, float] | None,
+    kept: dict[str, Any],
+    pins: tuple[int, ...],
+    groups: Groups,
+    labels: Mapping[int, str],
+) -> dict[str, Any]:
+    """The document that the graph came from, with what changed since. Without thresholds it was not pruned again."""
+    own = OWN in kept["metadata"]
+    nodes = node_records(graph, labels, own=own)
+    texts = [(str(node["clerp"]), "token" in node) for node in nodes]
+    put_back(nodes, kept["nodes"])
+    params = read_params(kept["qParams"], NodeKeys(nodes))
+    named = captions(graph)
+    for node, (record, (text, has_token)) in enumerate(zip(nodes, texts, strict=True)):
+        # A label that a person changed since stands instead of the file's text.
+        before = label_of(str(record.get("clerp") or ""), NodeKind(int(graph.kind[node])), record, named[node])
+        if params.labels.get(node, before) != labels.get(node, ""):
+            record["clerp"] = text
+            if has_token:
+                record["token"] = graph.logit_text[int(np.searchsorted(graph.of_kind(NodeKind.LOGIT), node))]
+    ids = [str(record["node_id"]) for record in nodes]
+    keys = [str(record.get("jsNodeId", name)) for record, name in zip(nodes, ids, strict=True)] if params.by_js else ids
+    links = _links(graph, ids, link_weights(graph, kept["weights"]))
+    if kept["n_edges"] == len(links):
+        put_back(links, kept["links"])
+    metadata = dict(kept["metadata"])
+    if thresholds is not None:
+        pruned = metadata.get("pruning_settings")
+        pruned = dict(pruned) if isinstance(pruned, dict) else {}
+        metadata["node_threshold"] = thresholds[0]
+        metadata["pruning_settings"] = {**pruned, "node_threshold": thresholds[0], "edge_threshold": thresholds[1]}
+    return {
+        "metadata": metadata,
+        "qParams": write_params(kept["qParams"], params, pins, groups, labels, keys, _shown(view)),
+        "nodes": [nodes[node] for node in np.flatnonzero(view.nodes)],
+        "links": _shown_links(links, view) + (kept["links_aside"] if thresholds is None else []),
+        **kept["other"],
+    }
+
+
+def _shown(view: GraphView) -> Any:
+    return lambda node: bool(view.nodes[node])
+
+
+def _links(graph: AttributionGraph, ids: list[str], weights: list[float]) -> list[Record]:
+    return [
+        {"source": ids[source], "target": ids[target], "weight": weight}
+        for source, target, weight in zip(graph.source.tolist(), graph.target.tolist(), weights, strict=True)
+    ]
+
+
+def _shown_links(links: list[Record], view: GraphView) -> list[Record]:
+    return links if bool(view.edges.all()) else [links[edge] for edge in np.flatnonzero(view.edges)]
+
+
+def link_weights(graph: AttributionGraph, form: str) -> list[float]:
+    """Weights as a file had them: float32 values written out ("exact"), or their shortest decimals ("short")."""
+    if form == "exact":
+        exact: list[float] = graph.weight.tolist()
+        return exact
+    return [float(str(weight)) for weight in graph.weight]
+
+
+def _metadata(graph: AttributionGraph, thresholds: tuple[float, float], slug: str) -> dict[str, Any]:
     prompt = str(graph.meta.get("prompt", "".join(graph.tokens)))
-    model = str(graph.meta.get("model", {}).get("name", "unknown"))
-    features = str(graph.meta.get("features", {}).get("name", "unknown"))
-    cumulative = cumulative_share(graph.influence)
-    ids = {int(node): node_id(graph, int(node)) for node in np.flatnonzero(view.nodes)}
+    model, features = graph.meta.get("model") or {}, graph.meta.get("features") or {}
+    scores = {
+        f"{name}_score": graph.meta[name]
+        for name in ("replacement", "completeness")
+        if isinstance(graph.meta.get(name), float)
+    }
+    own = {name: graph.meta[name] for name in _PROVENANCE if name in graph.meta}
     return {
-        "metadata": {
-            "slug": slug or _slug(prompt),
-            "scan": model,
-            "transcoder_list": [features],
-            "prompt_tokens": list(graph.tokens),
-            "prompt": prompt,
-            "node_threshold": node_threshold,
-            "schema_version": 1,
-            "info": {
-                "generator": {
-                    "name": "Circuit Loupe",
-                    "version": graph.meta.get("versions", {}).get("circuit-loupe", ""),
-                },
-                "create_time_ms": int(time.time() * 1000),
+        "slug": slug or _slug(prompt),
+        "scan": str(model.get("name", "unknown")),
+        "transcoder_list": [str(features.get("name", "unknown"))],
+        "prompt_tokens": list(graph.tokens),
+        "prompt": prompt,
+        "node_threshold": thresholds[0],
+        "schema_version": 1,
+        "info": {
+            "generator": {
+                "name": "Circuit Loupe",
+                "version": (graph.meta.get("versions") or {}).get("circuit-loupe", ""),
             },
-            "pruning_settings": {"node_threshold": node_threshold, "edge_threshold": edge_threshold},
-            "replacement_score": graph.meta.get("replacement"),
-            "completeness_score": graph.meta.get("completeness"),
+            "create_time_ms": int(time.time() * 1000),
         },
-        "qParams": {
-            "pinnedIds": [ids[pin] for pin in pins if pin in ids],
-            "supernodes": [[name, *(ids[one] for one in members if one in ids)] for name, members in groups],
-            "linkType": "both",
-            "clickedId": "",
-            "sg_pos": "",
+        "pruning_settings": {"node_threshold": thresholds[0], "edge_threshold": thresholds[1]},
+        **scores,
+        OWN: {
+            "n_layers": graph.n_layers,
+            "measure": graph.measure,
+            "token_ids": list(graph.token_ids),
+            "model_fingerprint": model.get("fingerprint"),
+            **own,
         },
-        "nodes": [_node(graph, node, name, cumulative, labels) for node, name in ids.items()],
-        "links": [
-            {
-                "source": ids[int(graph.source[edge])],
-                "target": ids[int(graph.target[edge])],
-                "weight": float(graph.weight[edge]),
-            }
-            for edge in np.flatnonzero(view.edges)
-        ],
     }
-
-
-def node_id(graph: AttributionGraph, node: int) -> str:
-    """The id of a node; unique within a graph."""
-    kind, layer = NodeKind(int(graph.kind[node])), int(graph.layer[node])
-    feature, position = int(graph.feature[node]), int(graph.position[node])
-    if kind is NodeKind.FEATURE:
-        return f"{layer}_{feature}_{position}"
-    if kind is NodeKind.ERROR:
-        return f"err_{layer}_{position}"
-    if kind is NodeKind.EMBEDDING:
-        return f"E_{feature}_{position}"
-    if kind is NodeKind.BIAS:
-        return f"bias_{'E' if layer < 0 else layer}_{'own' if position < 0 else position}"
-    number = node - int(graph.of_kind(NodeKind.LOGIT)[0])
-    return f"{graph.n_layers + 1}_{feature if feature >= 0 else f'direction{number}'}_{position}"
-
-
-def _node(
-    graph: AttributionGraph, node: int, name: str, cumulative: np.ndarray, labels: dict[int, str]
-) -> dict[str, Any]:
-    kind, layer = NodeKind(int(graph.kind[node])), int(graph.layer[node])
-    feature, position = int(graph.feature[node]), int(graph.position[node])
-    is_feature, is_logit = kind is NodeKind.FEATURE, kind is NodeKind.LOGIT
-    first_logit = int(graph.of_kind(NodeKind.LOGIT)[0])
-    probability = float(graph.logit_probability[node - first_logit]) if is_logit else 0.0
-    return {
-        "node_id": name,
-        "feature": cantor(layer, feature) if is_feature else position if kind is NodeKind.EMBEDDING else feature,
-        "layer": str(graph.n_layers + 1) if is_logit else "E" if layer < 0 else str(layer),
-        "ctx_idx": max(position, 0),
-        "feature_type": _TYPES[kind],
-        "token_prob": probability,
-        "is_target_logit": is_logit and node == first_logit,
-        "run_idx": 0,
-        "reverse_ctx_idx": 0,
-        "jsNodeId": f"{layer}_{feature}-0" if is_feature else name.replace("_", "-"),
-        "clerp": labels.get(node, "") or _caption(graph, node, kind, probability, first_logit),
-        "influence": None if is_logit else float(cumulative[node]),
-        "activation": float(graph.activation[node]) if is_feature else None,
-    }
-
-
-def _caption(graph: AttributionGraph, node: int, kind: NodeKind, probability: float, first_logit: int) -> str:
-    if kind is NodeKind.LOGIT:
-        # Readers take the probability out of exactly this form.
-        return f'Output "{graph.logit_text[node - first_logit]}" (p={probability:.3f})'
-    if kind is NodeKind.EMBEDDING:
-        return f'Emb: "{graph.tokens[int(graph.position[node])]}"'
-    if kind is NodeKind.ERROR:
-        return f'Err: mlp "{graph.tokens[int(graph.position[node])]}"'
-    return "Bias" if kind is NodeKind.BIAS else ""
 
 
 def _slug(prompt: str) -> str:
