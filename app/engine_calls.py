@@ -155,12 +155,13 @@ def generate(
 def run_trace(
     state: EngineState, spec: TraceSpec, features: str, trust: bool, progress: Progress, cancel: threading.Event
 ) -> Trace:
-    """Trace one prompt; the dictionary is loaded first where it is not yet."""
+    """Trace one prompt; the dictionary is loaded first where it is not yet. Stopped midway, it keeps what it found."""
     from engine.progress import part
     from engine.tracing import trace
 
     dictionary = _features(state, features, trust, part(progress, 0.0, 0.05), cancel)
-    return trace(state.require(), dictionary, spec, progress=part(progress, 0.05, 1.0), cancel=cancel)
+    step = part(progress, 0.05, 1.0)
+    return trace(state.require(), dictionary, spec, progress=step, cancel=cancel, keep_partial=True)
 
 
 def feature_effects(

@@ -299,6 +299,13 @@ class Runs(QObject):
             self.session.add_trace(outcome.value, title, features)
         except LoupeError as error:
             self.session.report_problem("graph", error.sentence, "file.save_as")
+            return
+        report = outcome.value.report
+        if not report.get("complete", True):
+            sentence = (
+                f"Stopped early: {report['feature_nodes']:,} features were traced; what is missing is unexplored."
+            )
+            self.session.report_problem("graph", sentence)
 
     def _title(self, text: str, target: int | None, against: int | None) -> str:
         assert self.model is not None

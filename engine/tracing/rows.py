@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.errors import Cancelled
 from engine.progress import Progress, checkpoint
 from engine.tracing.columns import Columns
 from engine.tracing.selection import Plan
@@ -42,6 +43,7 @@ class RowTable:
     layers: dict[int, LayerRows]
     influence: Tensor
     outside: float
+    complete: bool = True  # False: stopped early, the rows so far are whole
 
 
 def trace_rows(
@@ -53,8 +55,13 @@ def trace_rows(
     count_bias: bool,
     progress: Progress,
     cancel: threading.Event | None,
+    keep_partial: bool = False,
 ) -> RowTable:
-    """Fill the row of every target. Influence and budget follow the plan; see `engine.tracing.selection`."""
+    """Fill the row of every target. Influence and budget follow the plan; see `engine.tracing.selection`.
+
+    With `keep_partial`, a cancel after the targets' own rows ends the work instead of raising: every finished batch is
+    kept, and they are a valid graph.
+    """
     like = targets.vectors
     gradient = like.new_zeros(targets.position + 1, len(like), like.shape[1])
     gradient[targets.position] = like
@@ -71,10 +78,10 @@ def trace_rows(
     )
     weight = torch.tensor(targets.weight, dtype=torch.float64, device=like.device)
     bias = _bias_columns(columns)
-    _spread(table, rows, weight / weight.sum().clamp_min(1e-30), None if count_bias else bias)
+    without = None if count_bias else bias
+    _spread(table, rows, weight / weight.sum().clamp_min(1e-30), without)
     reserve, done, all_targets = 0, 0, max(sum(map(len, plan.picked)) if plan.quota is None else sum(plan.quota), 1)
     for layer in range(top, -1, -1):
-        checkpoint(cancel)
         share = table.influence[columns.feature_columns(layer)]
         if plan.quota is None:
             chosen = torch.arange(len(plan.picked[layer]), device=like.device)
@@ -85,14 +92,23 @@ def trace_rows(
         if not len(chosen):
             continue
         numbers = columns.picked[layer][chosen]
-        parts = []
-        for batch in _batches(model.features[layer].position[numbers], like.shape[1]):
-            checkpoint(cancel)
-            progress(f"Tracing layer {layer}", done / all_targets)
-            parts.append(_feature_rows(model, columns, layer, numbers[batch], cancel))
-            done += len(batch)
-        table.layers[layer] = _join(parts)
-        _spread(table, table.layers[layer].rows, share[chosen], None if count_bias else bias)
+        parts: list[LayerRows] = []
+        try:
+            for batch in _batches(model.features[layer].position[numbers], like.shape[1]):
+                checkpoint(cancel)
+                progress(f"Tracing layer {layer}", done / all_targets)
+                parts.append(_feature_rows(model, columns, layer, numbers[batch], cancel))
+                done += len(batch)
+        except Cancelled:
+            if not keep_partial:
+                raise
+            table.complete = False
+        if parts:
+            table.layers[layer] = _join(parts)
+            finished = len(table.layers[layer].numbers)
+            _spread(table, table.layers[layer].rows, share[chosen[:finished]], without)
+        if not table.complete:
+            break
     return table
 
 

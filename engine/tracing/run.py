@@ -78,8 +78,13 @@ def trace(
     spec: TraceSpec,
     progress: Progress = silent,
     cancel: threading.Event | None = None,
+    *,
+    keep_partial: bool = False,
 ) -> Trace:
     """Trace one prompt.
+
+    With `keep_partial`, a cancel that comes when the targets' own rows are there ends the trace with the rows found so
+    far, a valid graph whose report says `complete: false`; without, and before, it raises `Cancelled`.
 
     Raises `RequestError` for a request that cannot be met (empty prompt, unknown token, position outside the prompt),
     `MachineError` where it would not fit into memory, `Cancelled` between layers.
@@ -99,7 +104,9 @@ def trace(
     )
     clock.lap("model")
     with torch.no_grad():
-        swept, prediction = sweep_prompt(model, features, spec, recording, clock.lap, progress, cancel)
+        swept, prediction = sweep_prompt(
+            model, features, spec, recording, clock.lap, progress, cancel, keep_partial=keep_partial
+        )
         progress("Building the graph", 0.98)
         graph, report = _finish(model, features, spec, recording, swept, prediction)
     clock.lap("graph")
@@ -116,6 +123,8 @@ def sweep_prompt(
     lap: Any = lambda phase: None,
     progress: Progress = silent,
     cancel: threading.Event | None = None,
+    *,
+    keep_partial: bool = False,
 ) -> tuple[Swept, NextToken]:
     """Everything between the recording and the graph."""
     weights, position = model.weights, recording.n_positions - 1
@@ -151,8 +160,10 @@ def sweep_prompt(
         count_bias=not spec.compatible,
         progress=part(progress, 0.15, 0.97),
         cancel=cancel,
+        keep_partial=keep_partial,
     )
-    checkpoint(cancel)
+    if not keep_partial:
+        checkpoint(cancel)
     lap("sweep")
     return Swept(frozen, layers, columns, plan, targets, ranked, table), prediction
 
@@ -223,6 +234,7 @@ def _finish(
         "conservation_bound": CONSERVATION_BOUND,
         "unexplored": _unexplored(features, swept),
         "measure": graph.measure,
+        "complete": swept.table.complete,
         "settings": spec.settings(),
         "prompt": "".join(model.tokenizer.texts(recording.token_ids)),
         "model": {"name": model.name, "fingerprint": model.fingerprint, "source": model.source},

@@ -214,6 +214,28 @@ def test_a_model_that_must_be_converted_first_is_not_loaded_unasked(window: Main
     assert not window.host.busy
 
 
+def test_a_trace_that_is_stopped_midway_keeps_what_it_found(ready: MainWindow, qtbot: QtBot) -> None:
+    said: list[str] = []
+    ready.session.problem.connect(lambda problem: said.append(problem.sentence))
+    ready.runs.max_nodes = 1000
+    type_prompt(qtbot, ready, "The capital of Texas is")
+    ready.registry.run("trace.run")
+
+    def halfway() -> bool:
+        current = ready.host._current
+        return current is not None and current.state[0].startswith("Tracing") and current.state[1] > 0.3
+
+    qtbot.waitUntil(halfway, timeout=SECONDS)
+    ready.registry.run("trace.cancel")
+    qtbot.waitUntil(lambda: ready.session.graph is not None, timeout=SECONDS)
+    wait_until_idle(qtbot, ready)
+    graph = ready.session.graph
+    assert graph is not None
+    assert 0 < len(graph.of_kind(NodeKind.FEATURE)) < 1000
+    assert graph.conservation_error.max() < 1e-4
+    assert any(sentence.startswith("Stopped early") for sentence in said)
+
+
 def test_cancel_leaves_the_window_as_it_was(ready: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
     entered = threading.Event()
 

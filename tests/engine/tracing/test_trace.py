@@ -275,6 +275,30 @@ def test_progress_rises_and_a_cancel_stops(kind: str) -> None:
             trace(tiny_model("llama"), features_of("llama", kind), EVERYTHING, stop, cancel)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("kind", ["neurons", "relu", "cross-layer"])
+@pytest.mark.parametrize("after", [1, 4, 9])
+def test_a_stopped_trace_keeps_what_it_found(kind: str, after: int) -> None:
+    """Every row of the partial graph is a row of the whole one, and what is missing counts as unexplored."""
+    cancel, calls = threading.Event(), iter(range(1000))
+
+    def stop(stage: str, fraction: float) -> None:
+        if stage.startswith("Tracing") and next(calls) == after:
+            cancel.set()
+
+    spec = replace(EVERYTHING, prompt=Prompt("5 9 3 17 22 8 " * 3))
+    model, features = tiny_model("llama"), features_of("llama", kind)
+    whole = trace(model, features, spec).graph  # type: ignore[arg-type]
+    found = trace(model, features, spec, stop, cancel, keep_partial=True)  # type: ignore[arg-type]
+    assert not found.report["complete"]
+    assert 0 < len(found.graph.of_kind(NodeKind.FEATURE)) < len(whole.of_kind(NodeKind.FEATURE))
+    assert found.graph.conservation_error.max() < 5e-5
+    assert 0 < found.report["unexplored"] <= 1
+    edges = keyed_edges(whole)
+    assert all(
+        weight == pytest.approx(edges[key], rel=1e-4, abs=1e-6) for key, weight in keyed_edges(found.graph).items()
+    )
+
+
 def test_too_little_memory_is_said_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     from engine.errors import MachineError
     from engine.tracing import memory
