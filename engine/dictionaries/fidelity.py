@@ -158,11 +158,14 @@ def _what_fits(made: Reconstructions, layer: int, cancel: threading.Event | None
     assert now is not None
     square = (False, True) if now.width == made.recording.final.shape[1] else (False,)
     skips = (False,) if now.w_skip is None else (False, True)
+    # The hooks it names now come first: where others fit as well, they are not blamed.
+    sources: list[ReadSite] = sorted(get_args(ReadSite), key=lambda one: one != now.reads)
+    ends: list[WriteSite] = sorted(get_args(WriteSite), key=lambda one: one != now.writes)
     best, fitting = WORST_FVU, None
-    for reads, encoder in product(get_args(ReadSite), square):
+    for reads, encoder in product(sources, square):
         inner = made.changed(Change(reads, now.writes, encoder), layer)
         inner(layer)  # finds the activations once for all ways to write
-        for writes, decoder, skip in product(get_args(WriteSite), square, skips):
+        for writes, decoder, skip in product(ends, square, skips):
             checkpoint(cancel)
             fvu = inner.changed(Change(reads, writes, False, decoder, skip), layer).unexplained(layer)
             if fvu < best:

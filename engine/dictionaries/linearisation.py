@@ -16,6 +16,20 @@ from engine.models.weights import Activation
 _TANH_SCALE = math.sqrt(2 / math.pi)
 
 
+def value_and_derivative(z: Tensor, activation: Activation) -> tuple[Tensor, Tensor]:
+    """phi(z) and phi'(z), elementwise: what a neuron does, and what it would do to a small change."""
+    slope = slope_through_origin(z, activation)
+    if activation == "silu":
+        return z * slope, slope * (1 + z * (1 - slope))
+    if activation == "gelu":
+        return z * slope, slope + z * torch.exp(-0.5 * z.pow(2)) / math.sqrt(2 * math.pi)
+    if activation == "gelu_tanh":
+        tanh = 2 * slope - 1
+        inner = _TANH_SCALE * (1 + 3 * 0.044715 * z.pow(2))
+        return z * slope, slope + 0.5 * z * (1 - tanh.pow(2)) * inner
+    return z * slope, slope
+
+
 def slope_through_origin(z: Tensor, activation: Activation) -> Tensor:
     """phi(z) / z, elementwise: sigmoid for SiLU, the normal CDF for GELU, its tanh form, a step for ReLU."""
     if activation == "silu":

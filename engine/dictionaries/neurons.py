@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from engine.dictionaries.features import Contraction
-from engine.dictionaries.linearisation import slope_through_origin
+from engine.dictionaries.linearisation import slope_through_origin, value_and_derivative
 from engine.models.recording import LayerRecord, Recording
 from engine.models.weights import MlpWeights, ModelWeights
 from engine.progress import Progress, checkpoint, silent
@@ -84,6 +84,24 @@ class NeuronLayer:
     def read_vectors(self, index: Tensor) -> Tensor:
         """(k, d) v_in before the MLP's norm."""
         return self._record.mlp_norm.pull_at(self._read_after_norm(index), self.position[index])
+
+    def jacobian_vectors(self, index: Tensor) -> Tensor:
+        """(k, d) the true slope of each neuron's value, norm scales held: u phi'(g) w_g + phi(g) w_u, or phi'(z) w.
+
+        What predicts a change; `read_vectors` divides the value instead and is about half as steep.
+        """
+        position, neuron = self.position[index], self.feature[index]
+        mlp, x = self._mlp, self._record.mlp_input[position]
+        up_rows = mlp.w_up[neuron].to(x.dtype)
+        up = (x * up_rows).sum(-1) + _at(mlp.b_up, neuron, x)
+        if mlp.w_gate is None:
+            vectors = value_and_derivative(up, mlp.activation)[1][:, None] * up_rows
+        else:
+            gate_rows = mlp.w_gate[neuron].to(x.dtype)
+            gate = (x * gate_rows).sum(-1) + _at(mlp.b_gate, neuron, x)
+            value, derivative = value_and_derivative(gate, mlp.activation)
+            vectors = (up * derivative)[:, None] * gate_rows + value[:, None] * up_rows
+        return self._record.mlp_norm.pull_at(vectors, position)
 
     def values(self, index: Tensor) -> Tensor:
         """(k,) v_in.x at the recorded residual plus the constant part."""
