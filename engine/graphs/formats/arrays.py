@@ -9,6 +9,7 @@ and `meta`: exact texts, the report, pins, supernodes and labels as JSON text.
 from __future__ import annotations
 
 import json
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -94,6 +95,8 @@ def read_npz(path: Path) -> GraphFile:
     except (
         *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError),
         *(zipfile.BadZipFile, zlib.error, NotImplementedError, RecursionError, RuntimeError),
+        # What NumPy's reader of headers lets through.
+        *(SyntaxError, tokenize.TokenError),
     ) as error:
         raise RequestError(f"{path} is not a graph that this program wrote, or it is damaged.") from error
 

@@ -133,10 +133,10 @@ def _read(opened: Callable[[str], IO[bytes]], name: str) -> GraphFile:
     if len(data) > LARGEST_JSON:
         raise ValueError("too large")
     whole = read_graph_text(parse_json(data, name))
-    with opened(NODES) as raw:
-        nodes = _nodes(_rows(raw, NODE_HEADER))
-    with opened(EDGES) as raw:
-        edges = _edges(_rows(raw, EDGE_HEADER))
+    with _rows(opened, NODES, NODE_HEADER) as rows:
+        nodes = _nodes(rows)
+    with _rows(opened, EDGES, EDGE_HEADER) as rows:
+        edges = _edges(rows)
     return assemble(whole, nodes, edges, FORM, rendered, _unguarded)
 
 
@@ -162,13 +162,19 @@ def _parts(path: Path) -> Iterator[Callable[[str], IO[bytes]]]:
     yield lambda part: files[part].open("rb")
 
 
-def _rows(raw: IO[bytes], header: tuple[str, ...]) -> Iterator[list[str]]:
-    text = io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
-    reader = csv.reader(_short_lines(text), strict=True)
-    if tuple(next(reader, [])) != header:
-        raise ValueError("other columns")
+@contextmanager
+def _rows(opened: Callable[[str], IO[bytes]], part: str, header: tuple[str, ...]) -> Iterator[Iterator[list[str]]]:
+    """The rows of a table below its header."""
+    with opened(part) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as text:
+        reader = csv.reader(_short_lines(text), strict=True)
+        if tuple(next(reader, [])) != header:
+            raise ValueError("other columns")
+        yield _of_length(reader, len(header))
+
+
+def _of_length(reader: Iterable[list[str]], length: int) -> Iterator[list[str]]:
     for row in reader:
-        if len(row) != len(header):
+        if len(row) != length:
             raise ValueError("a row of another length")
         yield row
 
