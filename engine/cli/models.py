@@ -67,7 +67,7 @@ def _print_here(models: list[ModelEntry], dictionaries: list[PublishedEntry]) ->
         )
     if not models:
         sys.stdout.write("No model was found; give `trace --model` the path of a Hugging Face folder or a GGUF file.\n")
-    sys.stdout.write("\nDictionaries: neurons (built in, for every model); a dictionary's folder by its path.\n")
+    sys.stdout.write("\nDictionaries: neurons (built in, for every model); others by their folder's path.\n")
     for entry in dictionaries:
         sys.stdout.write(f"{entry.id}\n    {entry.title}, for {entry.model}; {_opens(entry)}\n")
 
@@ -118,7 +118,8 @@ def _fit(entry: PublishedEntry) -> str:
         return "fits in memory"
     if entry.fits("bfloat16"):
         return "fits in memory with --dtype bfloat16"
-    return "larger than this machine's memory"
+    whole = " when it is held whole" if entry.what == "dictionary" else ""
+    return f"larger than this machine's memory{whole}"
 
 
 def _report(models: list[ModelEntry], entries: list[PublishedEntry]) -> dict[str, Any]:

@@ -193,6 +193,10 @@ class _Pump:
                 self._put(error)
             except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError) as error:
                 self._put(_lost(error, self._endpoint))
+            except _StoppedError:
+                raise
+            except Exception as error:  # a fault of ours, or a connection that was closed under a reader: the caller's
+                self._put(error)
 
     def _read(self) -> None:
         timeout = httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
@@ -282,6 +286,11 @@ def _lost(error: Exception, endpoint: str) -> Exception:
         return _strange(endpoint)
     if isinstance(error, httpx2.ProxyError):
         return MachineError("The network's proxy refused the connection to the hub; check the proxy's settings.")
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return MachineError(
+            f"What answers for {host} shows a certificate that this machine does not trust (a proxy that reads along?); "
+            "if it is your organisation's, set SSL_CERT_FILE to its certificates."
+        )
     return ConnectionLostError(
         f"The hub at {host} cannot be reached, or the connection to it broke; check the network and start the download "
         "again: it goes on where it stopped."

@@ -17,6 +17,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 SMALL = 200  # bytes up to which a file is kept by git itself, named by git's checksum
 
+HOLD_SECONDS = 20.0  # how long a silent hub is silent
+
 
 @dataclass
 class Repository:
@@ -209,7 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
         if faults.hold is not None:
             self.wfile.write(content[: faults.held_bytes])
             self.wfile.flush()
-            faults.hold.wait(20)
+            faults.hold.wait(HOLD_SECONDS)
             content = content[faults.held_bytes :]
         self.wfile.write(content)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from engine.dictionaries import formats
 from engine.errors import RequestError
 from engine.models import hub_store, published
 from engine.models.families import known_model_types
@@ -79,6 +80,11 @@ def test_a_models_obstacle_is_that_its_family_is_unknown() -> None:
     """Where a family is learned, the catalogue has to say so."""
     for entry in MODELS:
         assert (entry.obstacle is None) == (entry.format in known_model_types()), entry.id
+
+
+def test_a_formats_obstacle_is_that_nothing_reads_it() -> None:
+    for name, known in RAW["formats"].items():
+        assert (known.get("reader") in formats()) != bool(known.get("obstacle")), name
 
 
 def test_only_files_that_run_no_code_are_named() -> None:
