@@ -27,6 +27,7 @@ from engine.dictionaries.layer_files import assemble, holds, weight_files
 from engine.dictionaries.matrices import Matrix, ScaledMatrix, StackedMatrix, in_memory
 from engine.dictionaries.settings_files import Settings, read_json
 from engine.dictionaries.tensor_files import Placement, TensorFile
+from engine.dictionaries.tensor_headers import label
 from engine.dictionaries.transcoder_set import TranscoderFeatures
 from engine.dictionaries.transcoders import ReadSite, Transcoder, WriteSite
 from engine.errors import RequestError
@@ -64,6 +65,7 @@ class _Set:
     n_layers: int
     tying: str
     skips: bool
+    enabled: tuple[str, ...]  # which of feature_offset and feature_scale there must be
     thresholds: Tensor | None  # (L, n)
     inputs: list[_Affine]
     outputs: list[_Affine]
@@ -139,6 +141,7 @@ def _set(file: TensorFile, config: Settings, weights: ModelWeights) -> _Set:
         n_layers=n_layers,
         tying=tying,
         skips=config.flag("skip_connection"),
+        enabled=tuple(one for one in ("feature_offset", "feature_scale") if config.flag(f"enable_{one}")),
         thresholds=_thresholds(file, (n_layers, n), placement) if activation == "jumprelu" else None,
         inputs=inputs,
         outputs=outputs,
@@ -250,7 +253,7 @@ def _decoder(whole: _Set, source: int, target: int) -> Matrix:
 def _feature(whole: _Set, kind: str, target: int) -> Tensor | None:
     """(n,) offsets or scales of a target; the library has them for tied decoders only."""
     name = f"decoder_module.{kind}.{target}"
-    if whole.tying == "none" or name not in whole.file.places:
+    if whole.tying == "none" or (name not in whole.file.places and kind not in whole.enabled):
         return None
     return whole.vector(name, whole.n)
 
@@ -273,8 +276,8 @@ def _skip(whole: _Set, layer: int) -> tuple[Tensor | None, Tensor | None]:
             crossing = f"decoder_module.skip_weights.{layer}->{target}"
             if crossing in whole.file.places and whole.file.tensor(crossing, (d, d), whole.placement).count_nonzero():
                 raise RequestError(
-                    f"{crossing} of {whole.file.path.name} carries a layer's input straight into a later layer, which "
-                    "is not traced; choose a set without skip connections, or one with tied decoders."
+                    f"{crossing} of {label(whole.file.path)} carries a layer's input straight into a later layer, "
+                    "which is not traced; choose a set without skip connections, or one with tied decoders."
                 )
     name = f"decoder_module.skip_weights.{f'{layer}->{layer}' if whole.tying == 'none' else layer}"
     whole.file.require((name,), "a cross-layer transcoder with skip_connection")

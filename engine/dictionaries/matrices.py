@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.dictionaries.tensor_headers import KINDS, TensorPlace, printable
+from engine.dictionaries.tensor_headers import KINDS, TensorPlace, label, printable
 from engine.errors import RequestError
 
 
@@ -76,7 +76,7 @@ class FileMatrix:
         # Checked after the conversion: a float64 number may be finite and too large for the model's format.
         if not torch.isfinite(tensor).all():
             raise RequestError(
-                f"{printable(self.name)} of {self.path.name} holds numbers that are not finite; get the dictionary "
+                f"{printable(self.name)} of {label(self.path)} holds numbers that are not finite; get the dictionary "
                 "again."
             )
         return tensor
@@ -166,11 +166,11 @@ def map_tensor(
     """
     if place.kind not in KINDS:
         raise RequestError(
-            f"{printable(name)} of {path.name} holds {printable(place.kind, 20)} numbers; floating-point weights are "
+            f"{printable(name)} of {label(path)} holds {printable(place.kind, 20)} numbers; floating-point weights are "
             "needed."
         )
     if not place.count:
-        raise RequestError(f"{printable(name)} of {path.name} is empty; get the dictionary again.")
+        raise RequestError(f"{printable(name)} of {label(path)} is empty; get the dictionary again.")
     raw, kind = KINDS[place.kind]
     if place.start < 0:
         assert unpack is not None

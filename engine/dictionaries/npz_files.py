@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from engine.dictionaries.tensor_files import TensorFile
-from engine.dictionaries.tensor_headers import MOST_AXES, TensorPlace, count_of, printable
+from engine.dictionaries.tensor_headers import MOST_AXES, TensorPlace, count_of, label, printable
 from engine.errors import RequestError
 
 MOST_MEMBERS = 64
@@ -38,7 +38,7 @@ def open_npz(path: Path) -> TensorFile:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             if len(members) > MOST_MEMBERS or len({one.filename for one in members}) != len(members):
-                raise RequestError(f"{path.name} holds {len(members)} arrays, which no dictionary does.")
+                raise RequestError(f"{label(path)} holds {len(members)} arrays, which no dictionary does.")
             places = {one.filename.removesuffix(".npy"): _place(archive, one, path) for one in members}
     except (*_UNREADABLE, RecursionError, MemoryError, struct.error) as error:
         raise damaged from error
@@ -48,10 +48,10 @@ def open_npz(path: Path) -> TensorFile:
 def _place(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> TensorPlace:
     name = printable(member.filename.removesuffix(".npy"))
     if not member.filename.endswith(".npy"):
-        raise RequestError(f"{path.name} holds {name}, which is no array; get the dictionary again.")
+        raise RequestError(f"{label(path)} holds {name}, which is no array; get the dictionary again.")
     if member.file_size > LARGEST_RATIO * max(member.compress_size, 1):
         raise RequestError(
-            f"{name} of {path.name} would unpack to {member.file_size / max(member.compress_size, 1):.0f} times its "
+            f"{name} of {label(path)} would unpack to {member.file_size / max(member.compress_size, 1):.0f} times its "
             "size, as no weights do; get the dictionary again."
         )
     with archive.open(member) as file:
@@ -59,7 +59,7 @@ def _place(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> Ten
         header = file.tell()
     kind = _KINDS.get(dtype.str)
     if kind is None:
-        raise RequestError(f"{name} of {path.name} holds {dtype.str} numbers; floating-point weights are needed.")
+        raise RequestError(f"{name} of {label(path)} holds {dtype.str} numbers; floating-point weights are needed.")
     size = count_of(shape) * dtype.itemsize
     if member.file_size - header != size or len(shape) > MOST_AXES:
         raise ValueError("an array is not as long as its shape says")
@@ -78,7 +78,7 @@ def _npy_header(file: IO[bytes], name: str, path: Path) -> tuple[tuple[int, ...]
     shape, fortran, dtype = _HEADERS[version](file, max_header_size=LARGEST_NPY_HEADER)
     if dtype.hasobject:
         raise RequestError(
-            f"{name} of {path.name} holds pickled objects, which could run code; only plain numbers are read."
+            f"{name} of {label(path)} holds pickled objects, which could run code; only plain numbers are read."
         )
     if any(isinstance(one, bool) or not 0 <= one < 2**62 for one in shape):
         raise ValueError("a shape that is none")

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from engine.dictionaries.tensor_headers import printable
+from engine.dictionaries.tensor_headers import label, printable
 from engine.errors import RequestError
 
 LARGEST_SETTINGS = 1 << 20
@@ -90,7 +90,7 @@ class Settings:
 
     def refuse(self, key: str, why: str) -> NoReturn:
         """Raise a `RequestError` about a key."""
-        raise RequestError(f"{key} of {self.path.name} {why}; get the dictionary again, or correct the file.")
+        raise RequestError(f"{key} of {label(self.path)} {why}; get the dictionary again, or correct the file.")
 
 
 def read_json(path: Path, largest: int = LARGEST_SETTINGS) -> Settings:
@@ -109,17 +109,17 @@ def read_yaml(path: Path) -> Settings:
         return Settings(path, {})
     text = _bounded(path, LARGEST_SETTINGS)
     try:
-        raw = yaml.load(text, Loader=_PlainLoader) or {}
+        raw = yaml.load(text, Loader=_PlainLoader)
     # Numbers of thousands of digits, dates without a month 13: the loader passes Python's own errors on.
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise RequestError(f"{path} is not a readable YAML file; get the dictionary again.") from error
-    return _settings(path, raw)
+    return _settings(path, {} if raw is None else raw)
 
 
 def _bounded(path: Path, largest: int) -> str:
     try:
         if path.stat().st_size > largest:
-            raise RequestError(f"{path.name} is larger than a dictionary's settings can be; choose the folder again.")
+            raise RequestError(f"{label(path)} is larger than a dictionary's settings can be; choose the folder again.")
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise RequestError(f"{path} cannot be read; get the dictionary again.") from error

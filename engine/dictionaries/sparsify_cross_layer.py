@@ -23,6 +23,7 @@ from torch import Tensor
 from engine.dictionaries.matrices import Matrix, ScaledMatrix, StackedMatrix
 from engine.dictionaries.settings_files import Settings
 from engine.dictionaries.tensor_files import Placement, TensorFile
+from engine.dictionaries.tensor_headers import label
 from engine.dictionaries.transcoders import ReadSite, Transcoder, WriteSite
 from engine.errors import RequestError
 
@@ -148,9 +149,13 @@ def scaled_decoder(matrix: Matrix, by_row: Tensor | None, factor: Tensor) -> Mat
 
 def cross_layer(coders: Mapping[int, SparseCoder], n_layers: int) -> dict[int, Transcoder]:
     """A cross-layer set's transcoders; sources reach n_targets layers each, or as many as the model has."""
-    tied = any(coder.tied == "concat" for coder in coders.values())
-    if tied and len({coder.n for coder in coders.values()}) > 1:
-        raise RequestError("A dictionary with tied decoders needs as many features in every layer; get it again.")
+    first = next(iter(coders.values()))
+    for coder in coders.values():
+        if coder.tied == "concat" and coder.n != first.n:
+            raise RequestError(
+                f"{label(coder.file.path)} has {coder.n} features and {label(first.file.path)} {first.n}; where "
+                "decoders are tied (coalesce_topk), every layer needs as many: get the dictionary again."
+            )
     if missing := [layer for layer in range(n_layers) if layer not in coders]:
         raise RequestError(
             f"This cross-layer dictionary lacks the folder of layer {missing[0]}; a cross-layer set needs every "

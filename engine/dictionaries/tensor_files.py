@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from engine.dictionaries.matrices import FileMatrix, Matrix, map_tensor
-from engine.dictionaries.tensor_headers import TensorPlace, printable, read_header
+from engine.dictionaries.tensor_headers import TensorPlace, label, printable, read_header
 from engine.errors import RequestError
 from engine.models.fingerprint import remembered_sha256
 from engine.models.memory import available_bytes
@@ -38,7 +38,7 @@ class Placement:
         # What is packed cannot be read row by row: it is unpacked, or the set cannot be read.
         if (packed := sum(file.packed_bytes for file in held)) > RESIDENT_SHARE * free:
             raise RequestError(
-                f"The arrays of {held[0].path.name} are compressed and need {packed / 1e9:.1f} GB unpacked; save the "
+                f"The arrays of {label(held[0].path)} are compressed and need {packed / 1e9:.1f} GB unpacked; save the "
                 "files again with numpy.savez, uncompressed, so that rows can be read as needed."
             )
         return Placement(like.device, like.dtype, sum(file.count for file in held) * width <= RESIDENT_SHARE * free)
@@ -85,7 +85,7 @@ class TensorFile:
         if missing := [name for name in names if name not in self.places]:
             held = ", ".join(printable(name) for name in sorted(self.places)[:12])[:200]
             raise RequestError(
-                f"{self.path.name} lacks {', '.join(missing)}, which {of} needs; it holds {held or 'nothing'}."
+                f"{label(self.path)} lacks {', '.join(missing)}, which {of} needs; it holds {held or 'nothing'}."
             )
 
     def matrix(
@@ -110,7 +110,7 @@ class TensorFile:
         place = self.places[name]
         if place.count not in (1, n):
             raise RequestError(
-                f"{name} of {self.path.name} is {place.shape}, but it has {n} features; get the dictionary again."
+                f"{name} of {label(self.path)} is {place.shape}, but it has {n} features; get the dictionary again."
             )
         return self.tensor(name, place.shape, placement).reshape(-1).expand(n)
 
@@ -121,7 +121,7 @@ class TensorFile:
         stored = self.shape(name)
         if stored != (tuple(shape)[::-1] if transposed else tuple(shape)):
             raise RequestError(
-                f"{printable(name)} of {self.path.name} is {stored}, but this model needs "
+                f"{printable(name)} of {label(self.path)} is {stored}, but this model needs "
                 f"{tuple(shape)[::-1] if transposed else tuple(shape)}; open the dictionary with the model it was made "
                 f"for{f' ({origin})' if origin else ''}."
             )

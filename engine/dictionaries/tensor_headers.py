@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ KINDS: dict[str, tuple[Any, torch.dtype]] = {
 # A set of a hundred layers with every decoder apart names some five thousand tensors, in about a megabyte.
 LARGEST_HEADER = 16 * 2**20
 MOST_AXES = 4
+_LAYER_IN_NAME = re.compile(r"(?:layers?|blocks|h)[._-]?[0-9]", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,15 @@ def count_of(shape: tuple[int, ...]) -> int:
 def printable(name: str, longest: int = 60) -> str:
     """A name out of a file as a sentence can hold it."""
     return "".join(one if one.isprintable() else "?" for one in name[:longest])
+
+
+def label(path: Path) -> str:
+    """A file's name in a sentence, with its folders up to the one that says which layer it is for."""
+    parts = path.parts
+    for length in range(1, min(len(parts), 5)):
+        if _LAYER_IN_NAME.search(parts[-length]):
+            return printable("/".join(parts[-length:]), 120)
+    return printable(path.name, 120)
 
 
 def read_header(path: Path) -> dict[str, TensorPlace]:

@@ -332,6 +332,7 @@ def crosslayer_coding(folder: Path, *, tying: str = "none", norm: str = "none", 
     statistics = [{key: (rand(D), rand(D).abs() + 0.5) for key in ("inputs", "targets")} for _ in range(LAYERS)]
     config: dict[str, object] = {"num_features": N, "num_layers": LAYERS, "d_model": D, "normalization_method": norm}
     config |= {"activation_fn": "jumprelu" if jump_relu else "relu", "decoder_tying": tying, "skip_connection": True}
+    config |= {f"enable_feature_{kind}": tying != "none" for kind in ("offset", "scale")}
     config |= {"mlp_input_template": "transformer.h.{}.mlp.c_fc.input", "mlp_output_template": None}
     (folder / "cfg.json").write_text(json.dumps(config))
     if norm == "mean_std":
