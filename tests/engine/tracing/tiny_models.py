@@ -93,12 +93,22 @@ def _detached_attention(
         scores = (scores / softcap).tanh() * softcap
     if attention_mask is not None:
         scores = scores + attention_mask[..., : key.shape[-2]]
-    pattern = scores.softmax(-1).detach()
+    held = getattr(module, "held", None)
+    pattern = scores.softmax(-1).detach() if held is None else held
+    module.seen = pattern
     return (pattern @ value).transpose(1, 2).contiguous(), pattern
 
 
 AttentionInterface.register("detached", _detached_attention)
 AttentionMaskInterface.register("detached", ALL_MASK_ATTENTION_FUNCTIONS["eager"])
+
+
+def _scale_of(norm: Any, x: Tensor, eps: float) -> Tensor:
+    """The denominator: what `held` says while everything is frozen, else that of x; kept in `seen`."""
+    held = getattr(norm, "held", None)
+    norm.seen = (x.detach().pow(2).mean(-1, keepdim=True) + eps).sqrt() if held is None else held
+    result: Tensor = norm.seen
+    return result
 
 
 def _hold_norms(hf: Any) -> None:
@@ -110,15 +120,15 @@ def _hold_norms(hf: Any) -> None:
             eps = getattr(norm, "variance_epsilon", None) or norm.eps
 
             def forward(x: Tensor, norm: Any = norm, offset: float = offset, eps: float = eps) -> Tensor:
-                return x / (x.detach().pow(2).mean(-1, keepdim=True) + eps).sqrt() * (norm.weight + offset)
+                scale = _scale_of(norm, x, eps)
+                return x / scale * (norm.weight + offset)
 
             norm.forward = forward
         elif name == "LayerNorm":
 
             def centred(x: Tensor, norm: Any = norm) -> Tensor:
                 spread = x - x.mean(-1, keepdim=True)
-                scale = (spread.detach().pow(2).mean(-1, keepdim=True) + norm.eps).sqrt()
-                return spread / scale * norm.weight + norm.bias
+                return spread / _scale_of(norm, spread, norm.eps) * norm.weight + norm.bias
 
             norm.forward = centred
 
@@ -212,7 +222,7 @@ class TinyModel:
 
     @property
     def device(self) -> torch.device:
-        return torch.device("cpu")
+        return self.weights.unembed.device
 
     @property
     def places(self) -> Places:
