@@ -48,11 +48,12 @@ class ProofTable:
         lines = [
             "# What is proved, by family and dictionary",
             "",
-            "Written by `make proof` from the outcomes of that run; do not edit. Models are small and random, float64, "
-            f"on {os.environ.get('LOUPE_TEST_DEVICE', 'cpu')}. A cell names the tests that passed for every case: **c** "
-            "every row sums to its value to 1e-9; **a** every edge equals autograd's through transformers' own forward "
-            "to 1e-9; **i** every sampled edge equals the change under an intervention with everything else held. "
-            "Where a softcap bounds the logits **i** is left out: there a logit's edge is a slope, not a finite change.",
+            "Written by `make proof` from the outcomes of that run; do not edit. Models are small and random, "
+            f"float64, on {os.environ.get('LOUPE_TEST_DEVICE', 'cpu')}. A cell names the tests that passed for every "
+            "case: **c** every row sums to its value to 1e-9; **a** every edge equals autograd's through "
+            "transformers' own forward to 1e-9; **i** every sampled edge equals the change under an intervention with "
+            "everything else held. Where a softcap bounds the logits **i** is left out: there a logit's edge is a "
+            "slope, not a finite change.",
             "",
             "| family | " + " | ".join(kinds) + " |",
             "|---|" + "---|" * len(kinds),
