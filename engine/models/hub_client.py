@@ -288,8 +288,8 @@ def _lost(error: Exception, endpoint: str) -> Exception:
         return MachineError("The network's proxy refused the connection to the hub; check the proxy's settings.")
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return MachineError(
-            f"What answers for {host} shows a certificate that this machine does not trust (a proxy that reads along?); "
-            "if it is your organisation's, set SSL_CERT_FILE to its certificates."
+            f"What answers for {host} shows a certificate that this machine does not trust (a proxy that reads "
+            "along?); if it is your organisation's, set SSL_CERT_FILE to its certificates."
         )
     return ConnectionLostError(
         f"The hub at {host} cannot be reached, or the connection to it broke; check the network and start the download "

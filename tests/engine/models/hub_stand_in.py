@@ -54,6 +54,10 @@ class StandIn:
     requests: list[tuple[str, str, dict[str, str]]]
     token: str = "hf_right"
 
+    def fetched(self) -> list[str]:
+        """Path of each file that was asked for."""
+        return [path for method, path, _ in self.requests if method == "GET" and "/resolve/" in path]
+
     def asked_for(self, ending: str) -> list[dict[str, str]]:
         """Headers of each request for a file."""
         return [headers for method, path, headers in self.requests if method == "GET" and path.endswith(ending)]

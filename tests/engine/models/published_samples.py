@@ -96,6 +96,17 @@ def own_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return hub
 
 
+def incomplete(hub_cache: Path) -> list[Path]:
+    """Contents that came in part."""
+    return sorted(hub_cache.rglob("*.incomplete"))
+
+
+def left_over(hub_cache: Path) -> list[Path]:
+    """Files of the cache that are neither contents nor names of them nor locks."""
+    known = {"blobs", "refs", "snapshots", ".locks"}
+    return [path for path in hub_cache.rglob("*") if path.is_file() and not known & set(path.parts)]
+
+
 def model_files(folder: Path) -> dict[str, bytes]:
     """A tiny Llama as a repository holds it, with what must not be fetched beside it."""
     origin = Origin("tiny", "tiny.gguf", "0" * 64, "MIT", {})
