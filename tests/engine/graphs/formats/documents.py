@@ -90,7 +90,7 @@ def circuit_tracer(version: int = 1, *, old_errors: bool = False) -> Document:
         "slug": "a-slug",
         "scan": "gemma-2-2b",
         "transcoder_list": [],
-        "prompt_tokens": TOKENS,
+        "prompt_tokens": list(TOKENS),
         "prompt": "<bos>123",
         "node_threshold": 0.5,
         "schema_version": version,
