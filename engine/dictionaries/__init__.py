@@ -64,7 +64,7 @@ def load_features(
     progress: Progress = silent,
     cancel: threading.Event | None = None,
 ) -> Features:
-    """Open a dictionary for a model: None or "neurons", or a folder or file of transcoders in a layout of `formats`.
+    """Open a dictionary for a model: None or "neurons", a folder or file in a layout of `formats`, or a published id.
 
     A dictionary that fits the model worse than a constant does is refused with a `RequestError`, unless `trust`.
     """
@@ -73,10 +73,16 @@ def load_features(
 
         return NeuronFeatures(model.weights)
     from engine.dictionaries.fidelity import require_fidelity
+    from engine.models import published
 
     path = Path(source).expanduser()
     if not path.exists():
-        raise RequestError(f"There is no dictionary at {path}; give 'neurons' or the path of a dictionary's folder.")
+        path = published.downloaded_dictionary(str(source)) or path
+    if not path.exists():
+        raise RequestError(
+            f"There is no dictionary at {path}; give 'neurons', the path of a dictionary's folder, or the id of one that "
+            "was downloaded (circuit-loupe models lists them)."
+        )
     found = next((layout for layout in formats().values() if layout.matches(path)), None)
     if found is None:
         raise _unknown(path)

@@ -134,6 +134,18 @@ def test_damaged_and_hostile_files(tmp_path: Path) -> None:
         read(folder)
 
 
+def test_a_downloaded_dictionary_opens_by_its_id(
+    tmp_path: Path, reading_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.models import published
+
+    folder = Fidelity.fitted(reading_model, tmp_path / "set", "mlp.hook_in")
+    monkeypatch.setattr(published, "downloaded_dictionary", {"some/set": folder}.get)
+    assert load_features("some/set", reading_model).name == "set"  # type: ignore[arg-type]
+    with pytest.raises(RequestError, match="no dictionary at other/set"):
+        load_features("other/set", reading_model)  # type: ignore[arg-type]
+
+
 def test_wrong_places(tmp_path: Path) -> None:
     model = tiny_model("llama")
     with pytest.raises(RequestError, match="no dictionary at"):
