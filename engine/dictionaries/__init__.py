@@ -64,7 +64,7 @@ def load_features(
     progress: Progress = silent,
     cancel: threading.Event | None = None,
 ) -> Features:
-    """Open a dictionary for a model: None or "neurons", a folder or file in a layout of `formats`, or a published id.
+    """Open a dictionary for a model: None or "neurons", files in a layout of `formats`, or a published id.
 
     A dictionary that fits the model worse than a constant does is refused with a `RequestError`, unless `trust`.
     """
