@@ -80,8 +80,8 @@ def load_features(
         path = published.downloaded_dictionary(str(source)) or path
     if not path.exists():
         raise RequestError(
-            f"There is no dictionary at {path}; give 'neurons', the path of a dictionary's folder, or the id of one that "
-            "was downloaded (circuit-loupe models lists them)."
+            f"There is no dictionary at {path}; give 'neurons', the path of a dictionary's folder, or the id of one "
+            "that was downloaded (circuit-loupe models lists them)."
         )
     found = next((layout for layout in formats().values() if layout.matches(path)), None)
     if found is None:
