@@ -36,18 +36,23 @@ def row_share(
     return size / np.maximum(total, 1e-10)[graph.target]
 
 
-def propagate(graph: AttributionGraph, share: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N,) influence of every node given row-normalised edges; logit nodes get 0 as in circuit-tracer."""
-    influence = target_weight(graph)
-    weight = influence.copy()
-    depth = graph.layer[graph.target]
+def propagate(
+    graph: AttributionGraph, share: NDArray[np.float64], edges: NDArray[np.int64] | None = None
+) -> NDArray[np.float64]:
+    """(N,) influence of every node given row-normalised edges; logit nodes get 0 as in circuit-tracer.
+
+    With `edges`, `share` holds one entry for each of these edge numbers and the others count as absent.
+    """
+    source, target = (graph.source, graph.target) if edges is None else (graph.source[edges], graph.target[edges])
+    weight = target_weight(graph)
+    influence = weight.copy()
+    depth = graph.layer[target]
     order = np.argsort(-depth, kind="stable")
-    depth = depth[order]
-    cuts = np.flatnonzero(np.diff(depth)) + 1
-    for edges in np.split(order, cuts):
-        if len(edges):
-            passed = share[edges] * influence[graph.target[edges]]
-            influence += np.bincount(graph.source[edges], weights=passed, minlength=graph.n_nodes)
+    cuts = np.flatnonzero(np.diff(depth[order])) + 1
+    for step in np.split(order, cuts):
+        if len(step):
+            passed = share[step] * influence[target[step]]
+            influence += np.bincount(source[step], weights=passed, minlength=graph.n_nodes)
     return influence - weight
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.graphs.graph import AttributionGraph, NodeKind
-from engine.graphs.influence import cumulative_cut, propagate, row_share, target_weight
+from engine.graphs.influence import cumulative_cut, propagate, target_weight
 
 Mask = NDArray[np.bool_]
 
@@ -58,28 +58,34 @@ def prune(
     nodes[kept] = True
     always = always.copy()
     always[kept] = True
-    edges = nodes[graph.source] & nodes[graph.target]
-    edge_score = score_edges(graph, edges, compatible=compatible)
-    edges &= (edge_score >= cumulative_cut(edge_score[edges], edge_threshold)) & (edge_score > 0)
-    nodes, edges = _drop_loose_ends(graph, nodes, edges, always & nodes)
+    number = np.flatnonzero(nodes[graph.source] & nodes[graph.target])
+    edge_score = score_edges(graph, number, compatible=compatible)
+    number = number[(edge_score >= cumulative_cut(edge_score, edge_threshold)) & (edge_score > 0)]
+    nodes, edges = _drop_loose_ends(graph, nodes, number, always & nodes)
     total = float(score.sum())
     return GraphView(nodes, edges, float(score[nodes].sum()) / total if total > 0 else 1.0)
 
 
-def score_edges(graph: AttributionGraph, edges: Mask, *, compatible: bool = False) -> NDArray[np.float64]:
-    """(E,) an edge's share of its target's input times the target's influence (a logit: its weight), 0 where masked."""
-    share = row_share(graph, edges=edges, count_rest=False)
+def score_edges(graph: AttributionGraph, edges: NDArray[np.int64], *, compatible: bool = False) -> NDArray[np.float64]:
+    """For each of these edge numbers: its share of its target's input times the target's influence (a logit: weight).
+
+    Shares and influence are those of a graph that has only these edges.
+    """
+    target, size = graph.target[edges], np.abs(graph.weight[edges].astype(np.float64))
+    total = np.bincount(target, weights=size, minlength=graph.n_nodes)
+    share = size / np.maximum(total, 1e-10)[target]
     if graph.measure == "relevance" and not compatible:
         importance = graph.influence.astype(np.float64)
     else:
-        importance = propagate(graph, share)
-    return share * (importance + target_weight(graph))[graph.target]
+        importance = propagate(graph, share, edges)
+    return share * (importance + target_weight(graph))[target]
 
 
-def _drop_loose_ends(graph: AttributionGraph, nodes: Mask, edges: Mask, always: Mask) -> tuple[Mask, Mask]:
+def _drop_loose_ends(
+    graph: AttributionGraph, nodes: Mask, number: NDArray[np.int64], always: Mask
+) -> tuple[Mask, Mask]:
     """Remove, until nothing changes, nodes without an outgoing edge and features without an incoming one."""
     feature = graph.kind == NodeKind.FEATURE
-    number = np.flatnonzero(edges)
     while True:
         has_out = np.bincount(graph.source[number], minlength=graph.n_nodes) > 0
         has_in = np.bincount(graph.target[number], minlength=graph.n_nodes) > 0
