@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.cli.terminal import TerminalProgress
-from engine.errors import RequestError
+from engine.errors import LoupeError, RequestError
 from engine.graphs.visible_text import visible_text
 from engine.progress import Progress
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from engine.projects import Project
 
 _LONGEST_TITLE = 60
+_LABELS_A_STEP = 200
 
 
 def add_command(commands: argparse._SubParsersAction[Any]) -> None:
@@ -44,12 +45,17 @@ def run(arguments: argparse.Namespace) -> int:
     progress = TerminalProgress()
     progress(f"Reading {arguments.file.name}", 0.0)
     file = read_graph_file(arguments.file)
+    title = title_of(file) if arguments.title is None else arguments.title
     is_new = not arguments.project.exists()
-    with Project.create(arguments.project) if is_new else Project.open(arguments.project) as project:
-        if project.read_only:
-            raise RequestError(project.read_only_reason or f"{arguments.project} can only be read.")
-        title = title_of(file) if arguments.title is None else arguments.title
-        number = store(project, file, title, progress)
+    try:
+        with Project.create(arguments.project) if is_new else Project.open(arguments.project) as project:
+            if project.read_only:
+                raise RequestError(project.read_only_reason or f"{arguments.project} can only be read.")
+            number = store(project, file, title, progress)
+    except LoupeError:
+        if is_new:  # nobody asked for an empty project
+            arguments.project.unlink(missing_ok=True)
+        raise
     progress("Done", 1.0)
     _print(file, arguments.project, number, title)
     return 0
@@ -65,7 +71,8 @@ def store(project: Project, file: GraphFile, title: str, progress: Progress) -> 
         project.add_group(number, name, list(nodes))
     for done, (node, text) in enumerate(file.labels.items()):
         progress("Adding labels", 0.4 + 0.6 * done / len(file.labels))
-        project.set_label(number, node, text, merge="import")
+        # Steps of undo of a bearable number and size: each label rewrites the step it joins.
+        project.set_label(number, node, text, merge=f"import {done // _LABELS_A_STEP}")
     return number
 
 

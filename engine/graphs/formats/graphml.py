@@ -112,6 +112,7 @@ class _Reader:
 
     def read(self, file: IO[bytes]) -> None:
         parser = expat.ParserCreate()
+        parser.buffer_text = True
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._characters
