@@ -116,7 +116,8 @@ class Surface(MouseView):
         scene = self.stage.scene
         if scene is None or not scene.is_shown(node):
             return
-        if closer or not self.stage.inner.adjusted(8, 8, -8, -8).contains(self.pixel_of(node)):
+        # A fitted view shows everything, rows at its very edge included.
+        if closer or not (self.fitted or self.stage.inner.adjusted(8, 8, -8, -8).contains(self.pixel_of(node))):
             self.fitted = False
             scale = 1.5 if closer else None
             self.camera.centre_on(float(scene.layout.x[node]), float(scene.layout.y[node]), scale)

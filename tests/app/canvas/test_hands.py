@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 from app.canvas import GraphCanvas
 from app.canvas.hover_card import HoverCard
 from app.canvas.surface import Surface
-from engine.graphs.graph import NodeKind
+from engine.graphs.graph import AttributionGraph, NodeKind
 from tests.app.canvas.conftest import Hands, View
 
 
@@ -313,3 +313,14 @@ def test_asking_for_a_menu_reaches_the_window(qtbot: QtBot) -> None:
     asked = QContextMenuEvent(QContextMenuEvent.Reason.Mouse, QPoint(20, 20), QPoint(70, 80))
     QApplication.sendEvent(surface.viewport(), asked)
     assert heard == [QPoint(70, 80)]
+
+
+def test_selecting_from_elsewhere_does_not_move_a_fitted_graph(hands: Hands, graph: AttributionGraph) -> None:
+    """Logits and embeddings lie at the very edge of a fitted view; they are in sight all the same."""
+    hands.canvas.fit()
+    fitted = np.array(hands.surface.camera.viewRange())
+    for kind in (NodeKind.LOGIT, NodeKind.EMBEDDING):
+        for node in graph.of_kind(kind)[:3]:
+            hands.canvas.select(int(node))
+            hands.canvas.reveal(int(node))
+            assert np.allclose(hands.surface.camera.viewRange(), fitted)
