@@ -230,7 +230,7 @@ class Runs(QObject):
             self.session.report_problem("prompt", "Name the token to explain before the one it is set against.")
             return
         target = Target(token_id=target_id, against_id=against_id)
-        self._submit_trace(
+        self.submit_trace(
             TraceSpec(prompt.draft.prompt(), target, max_nodes=self.max_nodes),
             self._title(prompt.draft.text, target_id, against_id),
             self._explained(target_id),
@@ -259,7 +259,7 @@ class Runs(QObject):
             return
         prompt = self.session.prompt
         spec = TraceSpec(prompt.draft.prompt(), Target(token_id=token_id), max_nodes=self.max_nodes)
-        self._submit_trace(spec, self._title(prompt.draft.text, token_id, None), self._explained(token_id))
+        self.submit_trace(spec, self._title(prompt.draft.text, token_id, None), self._explained(token_id))
 
     def _explained(self, target: int | None) -> int | None:
         """The place after the prompt, unless another token than the one explained was generated there."""
@@ -280,13 +280,20 @@ class Runs(QObject):
         ids = prompt.all_ids
         before = "".join(chip.text for chip in prompt.chips[:index] if not chip.special)
         spec = TraceSpec(Prompt(before, token_ids=ids[:index]), Target(token_id=ids[index]), max_nodes=self.max_nodes)
-        self._submit_trace(spec, self._title(before, ids[index], None), index)
+        self.submit_trace(spec, self._title(before, ids[index], None), index)
 
-    def _submit_trace(self, spec: TraceSpec, title: str, chip: int | None) -> None:
-        job = bind(run_trace, self.state, spec, self.wanted_features, self.trust_features)
-        self.host.submit("trace", f"Tracing {title}", job, partial(self._traced, title, chip, self.wanted_features))
+    def submit_trace(
+        self, spec: TraceSpec, title: str, chip: int | None, *, features: str = "", prompt: dict[str, Any] | None = None
+    ) -> None:
+        """Trace with the chosen dictionary, or another one; `prompt` is kept with it instead of the prompt bar."""
+        features = features or self.wanted_features
+        trust = self.trust_features and features == self.wanted_features
+        job = bind(run_trace, self.state, spec, features, trust)
+        self.host.submit("trace", f"Tracing {title}", job, partial(self._traced, title, chip, features, prompt))
 
-    def _traced(self, title: str, chip: int | None, features: str, outcome: Outcome) -> None:
+    def _traced(
+        self, title: str, chip: int | None, features: str, prompt: dict[str, Any] | None, outcome: Outcome
+    ) -> None:
         if not isinstance(outcome, Value):
             self._tell("prompt", outcome)
             return
@@ -296,7 +303,7 @@ class Runs(QObject):
         if ARROW not in title:
             title += said_first(outcome.value.report)
         try:
-            self.session.add_trace(outcome.value, title, features)
+            self.session.add_trace(outcome.value, title, features, prompt)
         except LoupeError as error:
             self.session.report_problem("graph", error.sentence, "file.save_as")
             return

@@ -173,11 +173,14 @@ class Session(QObject):
 
     # ---- the trace ---------------------------------------------------------------------------------------------
 
-    def add_trace(self, trace: Trace, title: str, features: str) -> int:
-        """Keep a new trace in the project and open it; `features` is where its dictionary was loaded from."""
+    def add_trace(self, trace: Trace, title: str, features: str, prompt: dict[str, Any] | None = None) -> int:
+        """Keep a new trace in the project and open it.
+
+        `features` is where its dictionary was loaded from; `prompt` is its prompt where that is not the prompt bar's.
+        """
         project = self.ensure_project()
         number = int(project.add_trace(trace.report, trace.graph, title=title))
-        project.set_setting(f"{DRAFT_KEY}/{number}", {**self.prompt.snapshot(), "features": features})
+        project.set_setting(f"{DRAFT_KEY}/{number}", {**(prompt or self.prompt.snapshot()), "features": features})
         self.tracesChanged.emit()
         self.historyChanged.emit()
         self.open_trace(number)

@@ -18,6 +18,7 @@ from app.commands.model_choice import ModelChoice
 from app.commands.project_files import ProjectFiles
 from app.dialogs import Ask
 from app.effects import EffectsDesk
+from app.feature_trace import FeatureTrace
 from app.jobs import JobHost
 from app.menus import Menus
 from app.panels.banner import Banner
@@ -59,6 +60,7 @@ class MainWindow(QMainWindow):
         self.host = JobHost(self)
         self.runs = Runs(self.session, self.host, self)
         self.effects = EffectsDesk(self.runs, self)
+        self.feature_trace = FeatureTrace(self.runs)
         self.edits = Edits(self.session)
         self.registry = Registry(self)
         self.conditions = Conditions(self.session, self.runs)

@@ -86,6 +86,8 @@ def _trace(window: MainWindow) -> list[Command]:
     return [
         Command("trace.run", "&Trace", TRACE, window.run_trace, ("Ctrl+Return",), "trace", asked.can_run,
                 tip="Trace why the model says what it says next"),
+        Command("trace.feature", "Trace this &feature", TRACE, window.feature_trace.run, (), "trace",
+                window.feature_trace.can_run, tip="Trace what made the selected feature active"),
         Command("trace.generate", "&Generate", TRACE, window.run_generate, ("Ctrl+Shift+Return",), "generate",
                 asked.can_run, tip="Let the model continue the prompt"),
         Command("trace.cancel", "&Cancel", TRACE, runs.host.cancel, ("Ctrl+.",), "stop", asked.is_busy,

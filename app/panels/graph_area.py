@@ -15,7 +15,16 @@ from app.panels.view_strip import ViewStrip
 from app.session import Session
 from app.theme import current_theme, theme_watcher
 
-CONTEXT = ("edit.pin", "edit.label", "edit.group_pins", "edit.ungroup", "go.back", "go.forward", "view.fit")
+CONTEXT = (
+    "edit.pin",
+    "edit.label",
+    "edit.group_pins",
+    "edit.ungroup",
+    "trace.feature",
+    "go.back",
+    "go.forward",
+    "view.fit",
+)
 
 
 class GraphArea(QWidget):
