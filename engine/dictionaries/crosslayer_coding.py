@@ -236,7 +236,7 @@ def _encoder(whole: _Set, layer: int) -> tuple[Matrix, Tensor]:
     whole.file.require((f"{name}.weight", f"{name}.bias_param"), "a cross-layer transcoder")
     matrix = whole.file.matrix(f"{name}.weight", (whole.n, whole.d), whole.placement, whole.origin)
     bias = whole.vector(f"{name}.bias_param", whole.n)
-    folded = ScaledMatrix(matrix, by_column=1 / normal.deviation)
+    folded = ScaledMatrix(matrix, f"{name}.weight of {label(whole.file.path)}", by_column=1 / normal.deviation)
     if normal.mean.count_nonzero():
         bias = bias - folded.whole() @ normal.mean
     return in_memory(folded) if isinstance(matrix, Tensor) else folded, bias
@@ -247,7 +247,8 @@ def _decoder(whole: _Set, source: int, target: int) -> Matrix:
     name = f"{whole.decoder_name(source, target)}.weight"
     whole.file.require((name,), "a cross-layer transcoder")
     matrix = whole.file.matrix(name, (whole.n, whole.d), whole.placement, whole.origin, transposed=True)
-    return ScaledMatrix(matrix, _feature(whole, "feature_scale", target), whole.outputs[target].deviation)
+    scale, deviation = _feature(whole, "feature_scale", target), whole.outputs[target].deviation
+    return ScaledMatrix(matrix, f"{name} of {label(whole.file.path)}", scale, deviation)
 
 
 def _feature(whole: _Set, kind: str, target: int) -> Tensor | None:

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import torch
+
 from engine.dictionaries.npz_files import open_npz
 from engine.dictionaries.settings_files import Settings
 from engine.dictionaries.tensor_files import TensorFile, fingerprint_of
@@ -111,6 +113,14 @@ def assemble(
     cancel: threading.Event | None,
 ) -> TranscoderFeatures:
     """A set out of its layers; where a layer has none, what its MLP writes is error."""
+    for layer, one in transcoders.items():
+        for name in ("b_enc", "b_dec", "w_skip", "offset"):
+            folded = getattr(one, name)
+            if folded is not None and not torch.isfinite(folded).all():
+                raise RequestError(
+                    f"{name} of layer {layer} in {path.name} is not finite once norms and scales are folded into it; "
+                    "get the dictionary again."
+                )
     fingerprint = fingerprint_of(files, (settings, sorted(transcoders)), progress, cancel)
     layers = [transcoders.get(layer) for layer in range(weights.n_layers)]
     return TranscoderFeatures(path.name, fingerprint, layers, [layer.mlp_gain for layer in weights.layers])

@@ -87,6 +87,7 @@ class ScaledMatrix:
     """A matrix (n, d) times a factor for each row and each column, as norms and scales are folded into weights."""
 
     matrix: Matrix
+    name: str  # which matrix of which file, for a sentence about it
     by_row: Tensor | None = None  # (n,)
     by_column: Tensor | None = None  # (d,)
 
@@ -107,7 +108,13 @@ class ScaledMatrix:
     def _scaled(self, rows: Tensor, by_row: Tensor | None) -> Tensor:
         if by_row is not None:
             rows = rows * by_row[:, None]
-        return rows if self.by_column is None else rows * self.by_column
+        if self.by_column is not None:
+            rows = rows * self.by_column
+        if not torch.isfinite(rows).all():
+            raise RequestError(
+                f"{self.name} times its norms and scales is not finite in {rows.dtype}; get the dictionary again."
+            )
+        return rows
 
 
 @dataclass(frozen=True)

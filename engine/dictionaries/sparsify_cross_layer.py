@@ -78,9 +78,9 @@ class SparseCoder:
     def encoder(self) -> Matrix:
         """(n, d) for inputs as they are."""
         matrix = self.file.matrix("encoder.weight", (self.n, self._d), self._placement)
-        if isinstance(matrix, Tensor):
-            return matrix * self.in_scale
-        return ScaledMatrix(matrix, by_column=self.in_scale.expand(self._d))
+        name = f"encoder.weight of {label(self.file.path)}"
+        folded = ScaledMatrix(matrix, name, by_column=self.in_scale.expand(self._d))
+        return folded.whole() if isinstance(matrix, Tensor) else folded
 
     def encoder_bias(self) -> Tensor:
         """(n,)."""
@@ -116,7 +116,7 @@ class SparseCoder:
         return Transcoder(
             w_enc=self.encoder(),
             b_enc=self.encoder_bias(),
-            w_dec=scaled_decoder(self.decoder(0), scale, self.out_scale),
+            w_dec=scaled_decoder(self, self.decoder(0), scale, self.out_scale),
             b_dec=self.decoder_bias(0) * self.out_scale,
             top_k=self.top_k,
             w_skip=None if skip is None else skip * self.out_scale,
@@ -140,11 +140,12 @@ class SparseCoder:
         return self.file.tensor(name, (self.n,), self._placement)
 
 
-def scaled_decoder(matrix: Matrix, by_row: Tensor | None, factor: Tensor) -> Matrix:
+def scaled_decoder(coder: SparseCoder, matrix: Matrix, by_row: Tensor | None, factor: Tensor) -> Matrix:
     """A decoder times its features' scales and its output's; as it is where both are 1."""
     if by_row is None and factor == 1:
         return matrix
-    return ScaledMatrix(matrix, factor.expand(matrix.shape[0]) if by_row is None else by_row * factor)
+    name = f"A decoder for the features of {label(coder.file.path)}"
+    return ScaledMatrix(matrix, name, factor.expand(matrix.shape[0]) if by_row is None else by_row * factor)
 
 
 def cross_layer(coders: Mapping[int, SparseCoder], n_layers: int) -> dict[int, Transcoder]:
@@ -171,7 +172,7 @@ def _cross_transcoder(layer: int, coders: Mapping[int, SparseCoder], reached: Ma
         own = coders[at]
         decoder = own.decoder(0) if own.tied == "concat" else coder.decoder(0 if _by_source(coder) else target)
         scale = coder.post_enc_scale(target)
-        parts.append(scaled_decoder(decoder, scale, _share(layer, at, coders, reached) * own.out_scale))
+        parts.append(scaled_decoder(coder, decoder, scale, _share(layer, at, coders, reached) * own.out_scale))
         post = coder.post_enc(target)
         offsets.append(torch.zeros_like(coder.encoder_bias()) if post is None else post)
         _refuse_cross_skip(coder, own, target)

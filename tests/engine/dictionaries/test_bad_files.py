@@ -18,6 +18,7 @@ from torch import Tensor
 
 from engine.dictionaries import formats, load_features
 from engine.dictionaries.layer_files import weight_files
+from engine.dictionaries.matrices import in_memory
 from engine.dictionaries.npz_files import open_npz
 from engine.dictionaries.settings_files import read_json, read_yaml
 from engine.dictionaries.tensor_headers import read_header
@@ -203,6 +204,39 @@ def test_what_cannot_be_folded_is_refused_by_key(
     path = layout.write(tmp_path).path
     edit(path, file, **settings)
     with pytest.raises(RequestError, match=says):
+        read(layout, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor"),
+    [
+        ("clt-training", "W_decs.1"),
+        ("clt-training-concat", "W_dec"),
+        ("clt-training", "b_decs.0"),
+        ("crosslayer-per_source-sqrt_d_model", "encoder_module.encoders.0.weight"),
+        ("crosslayer-none-mean_std", "decoder_module.decoders.0->0.weight"),
+    ],
+)
+def test_weights_that_scales_make_infinite_are_refused(name: str, tensor: str, tmp_path: Path) -> None:
+    layout = next(one for one in LAYOUTS if one.name == name)
+    path = layout.write(tmp_path).path
+    file = weight_files(path)[0]
+    tensors = tensors_of(file)
+    scales = [key for key in tensors if "scale" in key or "out_norm" in key]
+    huge = {key: torch.full_like(tensors[key], 1e10) for key in scales}
+    rewrite(file, {**tensors, **huge, tensor: torch.full_like(tensors[tensor], 1.7e308)})
+    with pytest.raises(RequestError, match=r"not finite"):
+        [(in_memory(one.w_enc), in_memory(one.w_dec)) for one in read(layout, path).transcoders if one is not None]
+
+
+def test_a_compressed_array_whose_bytes_are_damaged_is_refused(tmp_path: Path) -> None:
+    layout = next(one for one in LAYOUTS if one.name == "gemma-scope-compressed")
+    path = layout.write(tmp_path).path
+    file = weight_files(path)[1]
+    raw = bytearray(file.read_bytes())
+    raw[2000:2040] = bytes(40)
+    file.write_bytes(raw)
+    with pytest.raises(RequestError, match=r"layer_1/.*params\.npz"):
         read(layout, path)
 
 

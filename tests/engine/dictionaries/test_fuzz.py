@@ -75,7 +75,7 @@ def attempt(path: Path) -> None:
 
 
 def scrambled(data: st.DataObject, whole: bytes) -> bytes:
-    """A file with some bytes changed, taken out or put in: at its ends, where formats say what is in them, or anywhere."""
+    """A file with bytes changed, taken out or put in: at its ends, where formats say what they hold, or anywhere."""
     length = len(whole)
     near_start, near_end = st.integers(0, min(900, length)), st.integers(max(0, length - 900), length)
     raw = bytearray(whole)
