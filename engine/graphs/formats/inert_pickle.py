@@ -1,11 +1,13 @@
 """Reading the plain data in a pickle without a pickle machine: nothing in the file can be looked up, called or run.
 
-`pickletools` splits the text into operations; the few that data need are carried out here on plain values. A name such
-as "os.system" becomes an inert `Named`, "calling" it an inert `Built`; names outside the caller's list are refused.
+`pickletools` says how its text splits into operations; the few that data need are carried out here on plain values. A
+name such as "os.system" becomes an inert `Named`, "calling" it an inert `Built`; names outside the caller's list are
+refused.
 """
 
 from __future__ import annotations
 
+import io
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ from typing import Any
 
 LARGEST = 64 * 2**20
 MOST_OPERATIONS = 4_000_000
+_CODES = {operation.code: operation for operation in pickletools.opcodes}
 
 
 @dataclass(frozen=True)
@@ -52,16 +55,18 @@ def read_pickle(data: bytes, allowed: Callable[[Named], bool]) -> Any:
     if len(data) > LARGEST:
         raise ValueError("a pickle that is too large")
     machine = _Machine(allowed)
-    for count, (operation, argument, _) in enumerate(pickletools.genops(data)):
-        if count > MOST_OPERATIONS:
-            raise ValueError("too many operations")
+    text = io.BytesIO(data)
+    for _ in range(MOST_OPERATIONS):
+        operation = _CODES.get(text.read(1).decode("latin-1"))
+        if operation is None:
+            raise ValueError("no end")
         if operation.name == "STOP":
             return machine.pop()
         carry_out = _OPERATIONS.get(operation.name)
         if carry_out is None:
             raise ValueError(f"the operation {operation.name}")
-        carry_out(machine, argument)
-    raise ValueError("no end")
+        carry_out(machine, None if operation.arg is None else operation.arg.reader(text))
+    raise ValueError("too many operations")
 
 
 class _Mark:
@@ -176,9 +181,7 @@ def _push_argument(machine: _Machine, argument: Any) -> None:
 
 
 _OPERATIONS: dict[str, _Operation] = {
-    **dict.fromkeys(
-        ("BININT", "BININT1", "BININT2", "INT", "LONG", "LONG1", "LONG4", "BINFLOAT", "BINUNICODE"), _push_argument
-    ),
+    **dict.fromkeys(("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "BINUNICODE"), _push_argument),
     **dict.fromkeys(("SHORT_BINUNICODE", "BINUNICODE8", "SHORT_BINBYTES", "BINBYTES"), _push_argument),
     **dict.fromkeys(("PROTO", "FRAME"), lambda machine, argument: None),
     "MARK": lambda machine, argument: machine.push(_Mark()),

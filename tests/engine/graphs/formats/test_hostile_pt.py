@@ -150,6 +150,7 @@ def test_what_is_allowed_stays_inert() -> None:
         b"\x80\x02i" + b"os\nsystem\n.",
         b"(S'true'\nios\nsystem\n.",
         b"\x80\x02\x82\x01.",
+        b"\x80\x02S'\\s'\n.",
         b"\x80\x02I" + b"9" * 5000 + b"\n.",
     ],
 )

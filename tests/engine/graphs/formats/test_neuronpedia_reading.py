@@ -168,9 +168,12 @@ def test_ids_are_never_taken_apart() -> None:
     assert in_any_order(exported(file)) == in_any_order(document)
 
 
-def test_the_id_collision_of_release_0_5_0() -> None:
+@pytest.mark.parametrize("errors_first", [False, True])
+def test_the_id_collision_of_release_0_5_0(errors_first: bool) -> None:
     """Feature 5 of layer 0 and the error of layer 5 are both 0_5_3: two nodes, a warning, two ids when written."""
     document = circuit_tracer(old_errors=True)
+    if errors_first:
+        document["nodes"].sort(key=lambda one: one["feature_type"] != "mlp reconstruction error")
     file = imported(document)
     graph = file.graph
     assert graph.n_nodes == len(document["nodes"])
@@ -193,10 +196,38 @@ def test_a_source_below_its_target_decides_a_shared_id() -> None:
     document = circuit_tracer(old_errors=True)
     document["nodes"].append(feature_node(2, 77, 3))
     document["links"].append({"source": "0_5_3", "target": "2_77_3", "weight": 2.0})
-    graph = imported(document).graph
+    file = imported(document)
+    graph = file.graph
     target = int(np.flatnonzero(graph.feature == 77)[0])
     (source,) = graph.source[graph.target == target].tolist()
     assert graph.kind[source] == NodeKind.FEATURE
+    assert not any("links[12]" in one for one in file.repairs), "nothing to guess"
+
+
+def test_ids_given_to_nodes_that_shared_one_are_new() -> None:
+    document = circuit_tracer(old_errors=True)
+    document["nodes"].append(feature_node(3, 1, 3, node_id="err_5_3"))
+    names = [one["node_id"] for one in exported(imported(document))["nodes"]]
+    assert len(set(names)) == len(names)
+    assert names[-1] == "err_5_3"
+
+
+def test_a_node_belongs_to_one_supernode() -> None:
+    document = circuit_tracer()
+    document["qParams"]["supernodes"] = [["first", "1_12928_3", "0_18753_3"], ["second", "1_12928_3", "E_2_0"]]
+    file = imported(document)
+    assert file.groups == (("first", (1, 0)), ("second", (6,)))
+    assert any("supernodes[1]" in one for one in file.repairs)
+    assert in_any_order(exported(file)) == in_any_order(document)
+
+
+def test_a_zero_keeps_its_sign_and_a_number_its_type() -> None:
+    document = circuit_tracer()
+    document["nodes"][0]["token_prob"] = -0.0
+    document["nodes"][1]["token_prob"] = 0
+    document["nodes"][2]["run_idx"] = False
+    document["links"][0]["weight"] = -0.0
+    assert json.dumps(in_any_order(exported(imported(document)))) == json.dumps(in_any_order(document))
 
 
 def test_two_links_of_a_shared_id_belong_to_both_nodes() -> None:
