@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from engine.errors import RequestError
-from engine.models.weights import Activation, AttentionWeights, MlpWeights, NormWeights
+from engine.models.weights import (
+    Activation,
+    AttentionWeights,
+    LayerModules,
+    LayerWeights,
+    MlpWeights,
+    ModelWeights,
+    NormWeights,
+)
 
 # transformers' names for the nonlinearities; each has an analytic phi(z)/z in engine.dictionaries.linearisation.
 ACTIVATIONS: dict[str, Activation] = {
@@ -38,6 +47,34 @@ def layer_norm(module: Any) -> NormWeights:
     """A LayerNorm, with or without its shift."""
     shift = None if module.bias is None else module.bias.detach()
     return NormWeights(module.weight.detach(), shift, float(module.eps), centred=True)
+
+
+def pre_norm_model(
+    hf: Any,
+    read_attention: Callable[[Any, Any], AttentionWeights],
+    read_mlp: Callable[[Any, str], MlpWeights],
+) -> ModelWeights:
+    """Llama's skeleton: an RMSNorm before attention, one before the MLP, one at the end, nothing after the branches."""
+    config, body = hf.config, hf.model
+    return ModelWeights(
+        family=str(config.model_type),
+        layers=tuple(
+            LayerWeights(
+                attention_norm=rms_norm(block.input_layernorm),
+                attention=read_attention(block.self_attn, config),
+                attention_post_norm=None,
+                mlp_norm=rms_norm(block.post_attention_layernorm),
+                mlp=read_mlp(block.mlp, config.hidden_act),
+                mlp_post_norm=None,
+            )
+            for block in body.layers
+        ),
+        modules=tuple(LayerModules(block, block.self_attn, block.mlp) for block in body.layers),
+        body=body,
+        final_norm_module=body.norm,
+        final_norm=rms_norm(body.norm),
+        unembed=hf.lm_head.weight,
+    )
 
 
 def attention_weights(module: Any, config: Any) -> AttentionWeights:

@@ -4,34 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.models.families.parts import activation_named, rms_norm
-from engine.models.weights import AttentionWeights, LayerModules, LayerWeights, MlpWeights, ModelWeights
+from engine.models.families.parts import activation_named, pre_norm_model
+from engine.models.weights import AttentionWeights, MlpWeights, ModelWeights
 
 MODEL_TYPES = ("phi3",)
 
 
 def adapt(hf: Any) -> ModelWeights:
     """Describe a transformers Phi3ForCausalLM by role."""
-    config, body = hf.config, hf.model
-    return ModelWeights(
-        family="phi3",
-        layers=tuple(
-            LayerWeights(
-                attention_norm=rms_norm(block.input_layernorm),
-                attention=_attention(block.self_attn, config),
-                attention_post_norm=None,
-                mlp_norm=rms_norm(block.post_attention_layernorm),
-                mlp=_mlp(block.mlp, config.hidden_act),
-                mlp_post_norm=None,
-            )
-            for block in body.layers
-        ),
-        modules=tuple(LayerModules(block, block.self_attn, block.mlp) for block in body.layers),
-        body=body,
-        final_norm_module=body.norm,
-        final_norm=rms_norm(body.norm),
-        unembed=hf.lm_head.weight,
-    )
+    return pre_norm_model(hf, _attention, _mlp)
 
 
 def _attention(module: Any, config: Any) -> AttentionWeights:
