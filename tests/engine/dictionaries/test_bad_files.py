@@ -23,7 +23,8 @@ from engine.dictionaries.npz_files import open_npz
 from engine.dictionaries.settings_files import read_json, read_yaml
 from engine.dictionaries.tensor_headers import read_header
 from engine.errors import RequestError
-from tests.engine.dictionaries.layouts import LAYOUTS, Layout
+from tests.engine.dictionaries.layout import Layout
+from tests.engine.dictionaries.layouts import LAYOUTS
 from tests.engine.dictionaries.test_layouts import read
 from tests.engine.tracing.tiny_models import tiny_model
 

@@ -22,7 +22,8 @@ from engine.dictionaries.layer_files import weight_files
 from engine.dictionaries.matrices import in_memory
 from engine.errors import LoupeError
 from engine.progress import silent
-from tests.engine.dictionaries.layouts import LAYOUTS, Layout
+from tests.engine.dictionaries.layout import Layout
+from tests.engine.dictionaries.layouts import LAYOUTS
 from tests.engine.tracing.tiny_models import tiny_model
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "12"))

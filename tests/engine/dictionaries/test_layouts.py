@@ -18,7 +18,9 @@ from engine.errors import RequestError
 from engine.models.recording import Recording, record
 from engine.progress import silent
 from engine.tracing import Prompt, Target, Trace, TraceSpec, trace
-from tests.engine.dictionaries.layouts import LAYOUTS, Layout, Written, gemma_scope
+from tests.engine.dictionaries.layout import Layout, Written
+from tests.engine.dictionaries.layouts import LAYOUTS
+from tests.engine.dictionaries.per_layer_layouts import gemma_scope
 from tests.engine.tracing.tiny_models import tiny_model
 
 PROMPT = [0, 5, 9, 3, 17, 22]

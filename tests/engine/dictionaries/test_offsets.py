@@ -14,7 +14,8 @@ from engine.dictionaries.transcoders import branch_output, to_residual
 from engine.models.recording import record
 from engine.tracing.run import sweep_prompt
 from engine.tracing.spec import Prompt, Target, TraceSpec
-from tests.engine.dictionaries.layouts import LAYOUTS, Layout
+from tests.engine.dictionaries.layout import Layout
+from tests.engine.dictionaries.layouts import LAYOUTS
 from tests.engine.dictionaries.test_layouts import inputs, read, recorded
 from tests.engine.tracing.autograd_reference import linearised_run
 from tests.engine.tracing.test_edges_autograd import read_input

@@ -15,7 +15,8 @@ from engine.dictionaries.fidelity import Reconstructions, built_in_recording
 from engine.dictionaries.transcoders import site_input, site_output
 from engine.errors import RequestError
 from engine.progress import silent
-from tests.engine.dictionaries.layouts import LAYOUTS, save
+from tests.engine.dictionaries.layout import save
+from tests.engine.dictionaries.layouts import LAYOUTS
 from tests.engine.dictionaries.test_layouts import read
 from tests.engine.tracing.tiny_models import TinyModel, tiny_model
 
