@@ -46,6 +46,20 @@ class Ask:
         return answer if given else None
 
     @classmethod
+    def confirm(cls, parent: QWidget, title: str, text: str, yes: str) -> bool:
+        """Whether to go on; `yes` names the button that does."""
+        box = QMessageBox(parent)
+        box.setTextFormat(Qt.TextFormat.PlainText)
+        box.setWindowTitle(title)
+        box.setText(text)
+        agree = box.addButton(yes, QMessageBox.ButtonRole.AcceptRole)
+        box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
+        box.exec()
+        agreed = box.clickedButton() is agree
+        box.deleteLater()
+        return agreed
+
+    @classmethod
     def tell(cls, parent: QWidget, title: str, text: str) -> None:
         """Something to read; does not wait for an answer."""
         box = QMessageBox(parent)

@@ -76,6 +76,16 @@ class Effects:
         return cls(top, bottom)
 
 
+@dataclass(frozen=True)
+class DownloadFacts:
+    """What a download would bring, in bytes: in all, not here yet, and free on the disk; and how many files."""
+
+    total: int
+    missing: int
+    free: int
+    files: int
+
+
 class EngineState:
     """The model and the dictionary in memory. Touched by the engine thread only."""
 
@@ -174,6 +184,21 @@ def feature_effects(
     found = logit_effects(state.require(), dictionary, layer, feature, k=10)
     top, bottom = (tuple((str(text), float(value)) for text, value in side) for side in (found.top, found.bottom))
     return Effects(top, bottom)
+
+
+def ask_download_size(entry_id: str, progress: Progress, cancel: threading.Event) -> DownloadFacts:
+    """Ask the hub how large a published entry is. Goes to the network; writes nothing."""
+    from engine.models.downloads import download_size
+
+    size = download_size(entry_id, cancel=cancel)
+    return DownloadFacts(size.total_bytes, size.missing_bytes, size.free_bytes, size.files)
+
+
+def download_entry(entry_id: str, progress: Progress, cancel: threading.Event) -> str:
+    """Fetch a published model or dictionary; gives its folder. Goes to the network."""
+    from engine.models.downloads import download
+
+    return str(download(entry_id, progress, cancel))
 
 
 def prompt_ids(model: LoadedModel, prompt: Prompt) -> tuple[int, ...]:

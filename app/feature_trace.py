@@ -8,6 +8,7 @@ from typing import Any
 from app.engine_calls import NEURONS
 from app.runs import Runs
 from app.session import DRAFT_KEY
+from app.shelf import is_here
 from app.trace_titles import ARROW, trace_title
 from engine.graphs import AttributionGraph, NodeKind
 from engine.tracing.spec import Prompt, Target, TraceSpec
@@ -24,7 +25,9 @@ class FeatureTrace:
         graph, node = self.session.graph, self.session.selected
         if graph is None or not 0 <= node < graph.n_nodes or graph.kind[node] != NodeKind.FEATURE:
             return False
-        return bool(graph.token_ids and self._features()) and self._model_is_here() and not self.runs.loud_job
+        if not graph.token_ids or self.runs.loud_job:
+            return False
+        return self._model_is_here() and is_here(self._features())
 
     def _made_by(self) -> dict[str, Any]:
         made_by = self.session.report.get("model")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
@@ -24,6 +23,7 @@ from app.engine_calls import (
 )
 from app.jobs import Failure, JobHost, Outcome, Value
 from app.session import Session
+from app.shelf import is_here
 from app.token_choice import meant_token
 from app.trace_titles import ARROW, said_first, trace_title
 from engine.errors import LoupeError, RequestError
@@ -89,7 +89,7 @@ class Runs(QObject):
         if source in self.known_models and source != self.wanted_model:
             self._want_model(source)
         features = self.session.features_source
-        if features and features != self.wanted_features and (features == NEURONS or Path(features).exists()):
+        if features and features != self.wanted_features and is_here(features):
             self.wanted_features = features
             self.featuresChanged.emit()
 

@@ -17,6 +17,7 @@ from app.commands.look import Look
 from app.commands.model_choice import ModelChoice
 from app.commands.project_files import ProjectFiles
 from app.dialogs import Ask
+from app.downloads import Downloads
 from app.effects import EffectsDesk
 from app.feature_trace import FeatureTrace
 from app.jobs import JobHost
@@ -60,6 +61,7 @@ class MainWindow(QMainWindow):
         self.host = JobHost(self)
         self.runs = Runs(self.session, self.host, self)
         self.effects = EffectsDesk(self.runs, self)
+        self.downloads = Downloads(self.host, self)
         self.feature_trace = FeatureTrace(self.runs)
         self.edits = Edits(self.session)
         self.registry = Registry(self)
@@ -251,6 +253,7 @@ class MainWindow(QMainWindow):
     def _model_changed(self) -> None:
         if self.runs.model is not None:
             self.memory.set_text("model", self.runs.wanted_model)
+        self.models.fill_features()
 
     @Slot()
     def _show_size(self) -> None:
@@ -346,6 +349,7 @@ class MainWindow(QMainWindow):
             event.ignore()
             return
         self.settle()
+        self.models.close_page()
         self.look.keep_layout()
         self.session.close()
         self._heartbeat.stop()

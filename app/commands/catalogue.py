@@ -96,6 +96,8 @@ def _trace(window: MainWindow) -> list[Command]:
                 tip="How many feature nodes a trace may have"),
         Command("trace.load_model", "&Load model now", TRACE, runs.load_model, (), "model", asked.can_load,
                 section=2),
+        Command("trace.models", "&Models and dictionaries…", TRACE, models.show_page, (), "model", section=2,
+                tip="See what is on this machine and what is published, use it, or download it"),
         Command("trace.open_model_folder", "Open model &folder…", TRACE, models.open_folder, (), "open", section=2),
         Command("trace.open_model_file", "Open GGU&F file…", TRACE, models.open_file, (), "open", section=2),
         Command("trace.open_features", "Open &transcoder folder…", TRACE, models.open_features, (), "open",

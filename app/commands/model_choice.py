@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.dialogs import Ask
+from app.panels.models_page import ModelsPage
+from app.shelf import ShelfRow, shelf_rows
 from engine.models.catalogue import find_models
+from engine.models.published import published
 
 if TYPE_CHECKING:
     from app.window import MainWindow
@@ -19,6 +22,7 @@ class ModelChoice:
 
     def __init__(self, window: MainWindow) -> None:
         self.window = window
+        self._page: ModelsPage | None = None
 
     def fill(self) -> None:
         """Find models again and show them; the first that fits is chosen where none is yet."""
@@ -38,9 +42,55 @@ class ModelChoice:
         self.fill_features()
 
     def fill_features(self) -> None:
-        """Show the dictionaries a person opened."""
+        """Show the dictionaries a person opened, and downloaded ones that are for the chosen model or used now."""
         window = self.window
-        window.prompt_bar.features.show_features(window.memory.opened_features(), window.runs.wanted_features)
+        wanted, current = window.runs.wanted_model, window.runs.wanted_features
+        fetched = [
+            (entry.title, entry.id)
+            for entry in published()
+            if entry.what == "dictionary" and entry.path is not None and (entry.model == wanted or entry.id == current)
+        ]
+        opened = [(Path(path).name or path, path) for path in window.memory.opened_features()]
+        window.prompt_bar.features.show_features([*fetched, *opened], current)
+
+    # ---- the page of models and dictionaries -------------------------------------------------------------------
+
+    def show_page(self) -> None:
+        """Show everything there is, here and published; made when it is first asked for."""
+        if self._page is None:
+            self._page = ModelsPage(self.window)
+        self._page.popup()
+
+    def close_page(self) -> None:
+        """The window closes."""
+        if self._page is not None:
+            self._page.close()
+
+    @property
+    def page(self) -> ModelsPage | None:
+        """The page, where it was asked for."""
+        return self._page
+
+    def shelf(self) -> list[ShelfRow]:
+        """What the page lists."""
+        memory = self.window.memory
+        return shelf_rows(find_models(memory.opened_models()), memory.opened_features(), published())
+
+    def use(self, row: ShelfRow) -> None:
+        """Use a model or dictionary of the page from now on; a dictionary's own model comes with it if it is here."""
+        runs = self.window.runs
+        self.fill()
+        if row.what == "model":
+            runs.choose_model(row.source)
+            runs.load_model()
+        else:
+            if row.model in runs.known_models:
+                runs.choose_model(row.model)
+            runs.choose_features(row.source)
+        self.window.prompt_bar.models.show_source(runs.wanted_model)
+        self.fill_features()
+
+    # ---- what is in no list ------------------------------------------------------------------------------------
 
     def open_folder(self) -> None:
         """Ask for a model folder."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSize, Qt, Signal, Slot
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
 
 SOURCE_ROLE = Qt.ItemDataRole.UserRole
 COMMAND_ROLE = Qt.ItemDataRole.UserRole + 1
+
+MORE = ("More models and dictionaries…", "trace.models")
 
 
 def gigabytes(size: int) -> str:
@@ -97,7 +98,8 @@ class ModelPicker(_Picker):
         """Fill the box from the catalogue."""
         rows = [(entry.title, entry.id, describe_model(entry), entry.fits) for entry in entries]
         self._fill(
-            rows, (("Open a model folder…", "trace.open_model_folder"), ("Open a GGUF file…", "trace.open_model_file"))
+            rows,
+            (("Open a model folder…", "trace.open_model_folder"), ("Open a GGUF file…", "trace.open_model_file"), MORE),
         )
 
 
@@ -109,13 +111,13 @@ class FeaturesPicker(_Picker):
         self.setObjectName("features-picker")
         self.setAccessibleName("Dictionary: where features come from")
 
-    def show_features(self, opened: Sequence[str], current: str) -> None:
-        """Fill the box: neurons first, then opened folders."""
+    def show_features(self, others: Sequence[tuple[str, str]], current: str) -> None:
+        """Fill the box: neurons first, then the (title, source) of others."""
         neurons = "The model's own MLP neurons: nothing to download, every token, no error nodes."
         rows = [("Neurons", NEURONS, neurons, True)]
-        rows += [(Path(path).name or path, path, f"Transcoders in {path}", True) for path in opened]
+        rows += [(title, source, f"Transcoders in {source}", True) for title, source in others]
         self._current = current
-        self._fill(rows, (("Open a transcoder folder…", "trace.open_features"),))
+        self._fill(rows, (("Open a transcoder folder…", "trace.open_features"), MORE))
 
 
 def describe_model(entry: ModelEntry) -> str:

@@ -49,7 +49,7 @@ def no_questions(monkeypatch: pytest.MonkeyPatch) -> None:
     def asked(*arguments: Any, **named: Any) -> None:
         raise AssertionError(f"a dialog was opened: {arguments[1:]} {named}")
 
-    for name in ("open_project", "save_file", "open_folder", "open_file", "text", "number", "tell"):
+    for name in ("open_project", "save_file", "open_folder", "open_file", "text", "number", "confirm", "tell"):
         monkeypatch.setattr(Ask, name, asked)
 
 
