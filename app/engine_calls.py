@@ -13,7 +13,10 @@ from engine.progress import Progress
 from engine.tracing.spec import Prompt, TraceSpec
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from engine.dictionaries.features import Features
+    from engine.graphs.formats import GraphFile
     from engine.models.language_model import LanguageModel
     from engine.models.tokens import ModelTokenizer
     from engine.tracing import Trace
@@ -199,6 +202,14 @@ def download_entry(entry_id: str, progress: Progress, cancel: threading.Event) -
     from engine.models.downloads import download
 
     return str(download(entry_id, progress, cancel))
+
+
+def read_graph(path: Path, progress: Progress, cancel: threading.Event) -> GraphFile:
+    """Read a graph file of any form; no model is needed, but a large file takes a while."""
+    from engine.graphs.formats import read_graph_file
+
+    progress(f"Reading {path.name}", 0.0)
+    return read_graph_file(path)
 
 
 def prompt_ids(model: LoadedModel, prompt: Prompt) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QApplication, QDockWidget, QMainWindow, QScrollAre
 from app.commands import Edits, Registry
 from app.commands.catalogue import all_commands
 from app.commands.conditions import Conditions
+from app.commands.graph_files import GraphFiles
 from app.commands.hands import Hands
 from app.commands.look import Look
 from app.commands.model_choice import ModelChoice
@@ -67,6 +68,7 @@ class MainWindow(QMainWindow):
         self.registry = Registry(self)
         self.conditions = Conditions(self.session, self.runs)
         self.files, self.hands = ProjectFiles(self), Hands(self)
+        self.graph_files = GraphFiles(self)
         self.models, self.look = ModelChoice(self), Look(self, app)
         self.look.start()
         self._build()

@@ -28,7 +28,7 @@ def all_commands(window: MainWindow) -> list[Command]:
 
 
 def _file(window: MainWindow) -> list[Command]:
-    files, asked = window.files, window.conditions
+    files, graphs, asked = window.files, window.graph_files, window.conditions
     return [
         Command("file.new", "&New investigation", FILE, files.new, ("Ctrl+N",), "new"),
         Command("file.open", "&Open…", FILE, files.open, ("Ctrl+O",), "open", tip="Open a project"),
@@ -36,8 +36,10 @@ def _file(window: MainWindow) -> list[Command]:
                 enabled=asked.has_project, tip="Give the project a name; everything is saved as you work"),
         Command("file.export_picture", "&Export picture…", FILE, files.export_picture, ("Ctrl+E",), "export",
                 section=2, enabled=asked.has_graph, tip="Draw the shown graph to an SVG or PNG file"),
-        Command("file.export_json", "Export graph as &JSON…", FILE, files.export_json, (), "export", section=2,
-                enabled=asked.has_graph, tip="Write the graph in the form other programs read"),
+        Command("file.import_graph", "&Import graph…", FILE, graphs.import_graph, (), "open", section=2,
+                tip="Add a graph that another program or an export wrote to the project"),
+        Command("file.export_graph", "Export &graph as…", FILE, graphs.export, (), "export", section=2,
+                enabled=asked.has_graph, tip="Write the graph as JSON for other programs, GraphML, CSV or npz"),
         Command("file.quit", "&Quit", FILE, window.quit, ("Ctrl+Q",), section=3),
     ]  # fmt: skip
 
@@ -86,7 +88,7 @@ def _trace(window: MainWindow) -> list[Command]:
     return [
         Command("trace.run", "&Trace", TRACE, window.run_trace, ("Ctrl+Return",), "trace", asked.can_run,
                 tip="Trace why the model says what it says next"),
-        Command("trace.feature", "Trace this &feature", TRACE, window.feature_trace.run, (), "trace",
+        Command("trace.feature", "Trace t&his feature", TRACE, window.feature_trace.run, (), "trace",
                 window.feature_trace.can_run, tip="Trace what made the selected feature active"),
         Command("trace.generate", "&Generate", TRACE, window.run_generate, ("Ctrl+Shift+Return",), "generate",
                 asked.can_run, tip="Let the model continue the prompt"),

@@ -14,7 +14,6 @@ from app.places import log_file
 from app.theme import current_theme
 from app.unsaved import is_unsaved
 from engine.errors import LoupeError, MachineError
-from engine.graphs.formats.neuronpedia import write_json
 from engine.graphs.svg import write_svg
 from engine.projects import Project
 
@@ -107,11 +106,13 @@ class ProjectFiles:
 
     # ---- other files -------------------------------------------------------------------------------------------
 
-    def _suggested(self, suffix: str) -> Path:
-        words = "".join(letter if letter.isalnum() else " " for letter in self._trace_title())
+    def suggested(self, suffix: str) -> Path:
+        """A file beside the project, named after the open trace."""
+        words = "".join(letter if letter.isalnum() else " " for letter in self.trace_title())
         return self._folder() / f"{' '.join(words.split())[:60] or 'graph'}{suffix}"
 
-    def _trace_title(self) -> str:
+    def trace_title(self) -> str:
+        """What the open trace is called."""
         project = self.session.project
         rows = [] if project is None else project.traces()
         return next((row.title for row in rows if row.id == self.session.trace_id), "")
@@ -119,7 +120,7 @@ class ProjectFiles:
     def export_picture(self) -> None:
         """Ask where, and draw the shown graph there."""
         kinds = "Drawing (*.svg);;Picture (*.png)"
-        path = Ask.save_file(self.window, "Export picture", self._suggested(".svg"), kinds)
+        path = Ask.save_file(self.window, "Export picture", self.suggested(".svg"), kinds)
         if path is not None:
             self.write_picture(path if path.suffix.lower() in (".svg", ".png") else path.with_name(path.name + ".svg"))
 
@@ -129,7 +130,7 @@ class ProjectFiles:
         assert session.graph is not None
         assert session.view is not None
         picture: dict[str, Any] = {
-            "title": self._trace_title(),
+            "title": self.trace_title(),
             "caption": " · ".join(text for text, _, _ in score_entries(session.report)),
             "dark": current_theme().dark,
             "labels": session.annotations.labels,
@@ -142,33 +143,6 @@ class ProjectFiles:
                 render_png(session.graph, session.view, path, **picture)
             else:
                 write_svg(session.graph, session.view, path, **picture)
-        except (LoupeError, OSError) as error:
-            self._cannot_write(path, error)
-            return False
-        self.window.say(f"Wrote {path.name}")
-        return True
-
-    def export_json(self) -> None:
-        """Ask where, and write the graph in the form other programs read."""
-        path = Ask.save_file(self.window, "Export graph", self._suggested(".json"), "Attribution graph (*.json)")
-        if path is not None:
-            self.write_json(path)
-
-    def write_json(self, path: Path) -> bool:
-        """Write the graph at the thresholds of the sliders."""
-        session = self.session
-        assert session.graph is not None
-        try:
-            write_json(
-                session.graph,
-                path,
-                node_threshold=session.settings.node_threshold,
-                edge_threshold=session.settings.edge_threshold,
-                slug=self._trace_title(),
-                pins=session.annotations.pins,
-                groups=tuple((group.name, group.nodes) for group in session.annotations.groups),
-                labels=session.annotations.labels,
-            )
         except (LoupeError, OSError) as error:
             self._cannot_write(path, error)
             return False

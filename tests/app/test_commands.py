@@ -22,7 +22,8 @@ from engine.graphs import NodeKind
 # something outside the window, or end it.
 OUTSIDE = {"file.quit", "help.show_log"}
 ANSWERED = {
-    "file.open", "file.save_as", "file.export_picture", "file.export_json", "edit.rename_trace", "trace.budget",
+    "file.open", "file.save_as", "file.export_picture", "file.export_graph", "file.import_graph",
+    "edit.rename_trace", "trace.budget",
     "trace.open_model_folder", "trace.open_model_file", "trace.open_features", "help.about",
 }  # fmt: skip
 
@@ -216,14 +217,14 @@ def test_export(open_window: MainWindow, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Ask, "save_file", lambda *arguments: path)
     open_window.session.select(12)
     open_window.edits.pin([12])
-    open_window.registry.run("file.export_json")
+    open_window.registry.run("file.export_graph")
     document = json.loads(path.read_text(encoding="utf-8"))
     assert document["nodes"]
     assert document["links"]
 
 
 def test_an_export_that_cannot_be_written_says_so_beside_the_graph(open_window: MainWindow, tmp_path: Path) -> None:
-    assert not open_window.files.write_json(tmp_path / "missing" / "graph.json")
+    assert not open_window.graph_files.write(tmp_path / "missing" / "graph.json")
     banner = open_window.area.banner
     assert banner.isVisible()
     assert "missing" in banner.sentence.text() or "folder" in banner.sentence.text()

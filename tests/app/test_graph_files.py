@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from app.dialogs import Ask
+from app.panels.import_sheet import ImportSheet
+from app.window import MainWindow
+from engine.graphs import AttributionGraph
+from engine.graphs.formats import read_graph_file, save_npz
+from engine.projects import Project
+from tests.engine.graphs.formats.comparing import assert_same_graph
+
+
+@pytest.fixture
+def arrays(tmp_path: Path, graph: AttributionGraph) -> Path:
+    """A graph file with a pin, a group and a label."""
+    path = tmp_path / "shared.npz"
+    save_npz(graph, path, pins=(10,), groups=(("<b>says</b> Texas", (10, 11)),), labels={12: "a capital"})
+    return path
+
+
+def wait_until_idle(qtbot: QtBot, window: MainWindow) -> None:
+    qtbot.waitUntil(lambda: not window.host.busy, timeout=20_000)
+
+
+def sheet(window: MainWindow) -> ImportSheet:
+    found = window.findChild(ImportSheet)
+    assert found is not None
+    return found
+
+
+def said(window: MainWindow) -> list[str]:
+    rows = sheet(window).list
+    return [item.text() for item in (rows.item(i) for i in range(rows.count())) if item is not None]
+
+
+def test_an_imported_graph_is_a_trace_with_all_that_came_with_it(
+    window: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, arrays: Path, graph: AttributionGraph
+) -> None:
+    monkeypatch.setattr(Ask, "open_file", lambda *arguments: arrays)
+    window.registry.run("file.import_graph")
+    wait_until_idle(qtbot, window)
+    session = window.session
+    assert session.graph is not None
+    assert_same_graph(session.graph, graph)
+    assert session.annotations.pins == (10,)
+    assert [(group.name, group.nodes) for group in session.annotations.groups] == [("<b>says</b> Texas", (10, 11))]
+    assert session.annotations.labels == {12: "a capital"}
+    assert window.area.stack.currentIndex() == 1
+    assert not sheet(window).isModal()
+    sentences = said(window)
+    assert f"{graph.n_nodes:,} nodes" in sentences[0]
+    assert sentences[1] == "With it came 1 pin, 1 group, 1 label."
+    assert any("Conservation was not checked" in sentence for sentence in sentences)
+    sheet(window).close()
+    # Nobody can trace a feature of it: its model is not known.
+    session.select(int(graph.of_kind(0)[0]))  # type: ignore[arg-type]
+    assert not window.registry.action("trace.feature").isEnabled()
+
+
+def test_what_had_to_be_repaired_is_listed(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
+    import json
+
+    from tests.engine.graphs.formats.documents import circuit_tracer
+
+    values = circuit_tracer()
+    values["links"].append(dict(values["links"][0]))
+    path = tmp_path / "from-elsewhere.json"
+    path.write_text(json.dumps(values), encoding="utf-8")
+    repairs = read_graph_file(path).repairs
+    assert repairs
+    window.graph_files.read(path)
+    wait_until_idle(qtbot, window)
+    assert [f"Repaired: {sentence}" for sentence in repairs] == [one for one in said(window) if "Repaired" in one]
+    sheet(window).close()
+
+
+@pytest.mark.parametrize(("content", "words"), [(b"hello", "is no graph file"), (b"SQLite format 3\0", "is a project")])
+def test_a_file_that_is_no_graph_is_one_sentence(
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, content: bytes, words: str
+) -> None:
+    path = tmp_path / "odd.json"
+    path.write_bytes(content)
+    window.graph_files.read(path)
+    wait_until_idle(qtbot, window)
+    assert words in window.start.banner.sentence.text()
+    assert window.session.project is None
+    assert window.findChild(ImportSheet) is None
+
+
+def test_a_project_that_can_only_be_read_takes_no_import(window: MainWindow, arrays: Path, tmp_path: Path) -> None:
+    path = tmp_path / "Kept.loupe"
+    Project.create(path).close()
+    window.session.open_project(path, read_only=True)
+    window.graph_files.read(arrays)
+    assert not window.host.busy
+    assert "reading only" in window.start.banner.sentence.text()
+
+
+@pytest.mark.parametrize("ending", [".graphml", ".npz", ".zip", ".csv", ".json"])
+def test_the_open_graph_is_written_in_each_form_and_read_again(
+    open_window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    window, graph = open_window, open_window.session.graph
+    assert graph is not None
+    window.edits.pin([10])
+    window.edits.label(10, "a capital")
+    path = tmp_path / f"graph{ending}"
+    monkeypatch.setattr(Ask, "save_file", lambda *arguments: path)
+    window.registry.run("file.export_graph")
+    message = window.statusBar().currentMessage()
+    assert message.startswith("Wrote graph")
+    written = tmp_path / message.removeprefix("Wrote ").split(", ")[0]
+    file = read_graph_file(written)
+    assert len(file.pins) == 1
+    assert "a capital" in file.labels.values()
+    if ending != ".json":
+        assert_same_graph(file.graph, graph)
+    else:
+        assert file.graph.n_nodes <= graph.n_nodes
+
+
+def test_a_name_without_an_ending_is_json(
+    open_window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Ask, "save_file", lambda *arguments: tmp_path / "graph 0.5")
+    open_window.registry.run("file.export_graph")
+    assert (tmp_path / "graph 0.5.json").is_file()
+
+
+def test_the_sheet_shows_text_of_files_as_it_is(window: MainWindow) -> None:
+    shown = ImportSheet("<b>file</b>", ["Repaired: <i>x</i>"], window)
+    item = shown.list.item(0)
+    assert item is not None
+    assert item.text() == "Repaired: <i>x</i>"
+    assert item.flags() & Qt.ItemFlag.ItemIsEnabled
+    shown.close()
