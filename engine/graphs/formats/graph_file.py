@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.graphs.graph import AttributionGraph
-from engine.graphs.visible_text import visible_text
 
 # Supernodes: their names and their nodes' numbers.
 Groups = tuple[tuple[str, tuple[int, ...]], ...]
@@ -59,8 +58,9 @@ class Repairs:
 
 
 def shown(text: object, limit: int = 40) -> str:
-    """Text of a file as it may stand in a sentence: on one line, without control characters, cut short."""
-    return repr(visible_text(str(text), limit))
+    """Text of a file as it may stand in a sentence: in quotes, on one line, control characters escaped, cut short."""
+    whole = str(text)
+    return repr(whole if len(whole) <= limit else whole[: limit - 1] + "…")
 
 
 def annotations_as_json(pins: tuple[int, ...], groups: Groups, labels: Mapping[int, str]) -> dict[str, Any]:

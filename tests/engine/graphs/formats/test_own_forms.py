@@ -28,7 +28,7 @@ from tests.graph_builder import build_graph
 Write = Callable[..., object]
 FORMS: dict[str, tuple[Write, str]] = {
     "npz": (save_npz, "g.npz"),
-    "graphml": (write_graphml, "g.graphml"),
+    "graphml": (write_graphml, "g.data"),
     "csv": (write_csv, "g.csv"),
     "zip": (write_csv, "g.zip"),
 }
@@ -228,6 +228,7 @@ NPZ: list[Callable[[dict[str, bytes]], Any]] = [
     lambda e: e.update({"weight.npy": _npy(np.zeros(3, np.float64))}),
     lambda e: e.update({"weight.npy": e["weight.npy"].replace(b"'shape': (", b"'shape': (9", 1)}),
     lambda e: e.update({"weight.npy": e["weight.npy"][:-4]}),
+    lambda e: e.update({"weight.npy": e["weight.npy"] + bytes(4)}),
     lambda e: e.update({"kind.npy": _npy(np.full(len(e["kind.npy"]), 77, np.uint8))}),
     lambda e: e.update({"meta.npy": _npy(np.array("[1]"))}),
     lambda e: e.update({"meta.npy": _npy(np.array('{"tokens": [1], "logit_text": [], "report": {}}'))}),
@@ -246,14 +247,54 @@ def test_arrays_that_are_not_ours_are_refused(tmp_path: Path, change: Callable[[
         read_graph_file(path)
 
 
-@pytest.mark.parametrize("column", ["source", "target", "weight", "position", "feature", "layer", "influence"])
-def test_arrays_that_break_a_promise_are_refused(tmp_path: Path, column: str) -> None:
+def _first(value: float) -> Callable[[np.ndarray[Any, Any]], Any]:
+    def change(column: np.ndarray[Any, Any]) -> None:
+        column[0] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("column", "change"),
+    [
+        *((column, _first(-5)) for column in ("source", "target", "position", "layer", "feature", "influence")),
+        *((column, _first(10**6)) for column in ("source", "target", "position", "layer")),
+        ("position", _first(-1)),  # of an embedding
+        ("feature", _first(-2)),
+        ("weight", _first(0)),
+        ("target", lambda column: column.__setitem__(slice(None), column[::-1].copy())),
+        ("layer", lambda column: column.__setitem__(slice(None), column[::-1].copy())),
+        ("logit_probability", _first(-0.5)),
+        ("kind", _first(4)),
+    ],
+)
+def test_graphs_that_break_a_promise_are_refused(
+    tmp_path: Path, column: str, change: Callable[[np.ndarray[Any, Any]], Any]
+) -> None:
     graph = build_graph()
     wrong = getattr(graph, column).copy()
-    wrong[0] = np.inf if wrong.dtype == np.float32 else -5
-    save_npz(replace(graph, **{column: wrong}), tmp_path / "g.npz")
-    with pytest.raises(RequestError, match=r"g\.npz"):
-        read_graph_file(tmp_path / "g.npz")
+    change(wrong)
+    assert (wrong != getattr(graph, column)).any()
+    with pytest.raises(RequestError):
+        read_graph_file(_write("npz", GraphFile(replace(graph, **{column: wrong})), tmp_path))
+
+
+@pytest.mark.parametrize("form", ["npz", "graphml", "zip"])
+def test_an_edge_from_a_node_to_itself_is_refused(tmp_path: Path, form: str) -> None:
+    graph = build_graph()
+    source = graph.source.copy()
+    source[5] = graph.target[5]
+    with pytest.raises(RequestError):
+        read_graph_file(_write(form, GraphFile(replace(graph, source=source)), tmp_path))
+
+
+@pytest.mark.parametrize("column", ["activation", "influence", "weight", "value", "rest", "rest_absolute"])
+def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, column: str) -> None:
+    graph = build_graph()
+    wrong = getattr(graph, column).copy()
+    wrong[0] = np.inf
+    with pytest.raises(RequestError):
+        read_graph_file(_write("npz", GraphFile(replace(graph, **{column: wrong})), tmp_path))
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
