@@ -172,7 +172,31 @@ def _finish(
         repairs=sentences,
         extra={"document": kept},
     )
+    report |= _own_provenance(metadata, report)
     return GraphFile(replace(graph, meta=report), params.pins, params.groups, labels, FORM, sentences)
+
+
+def _own_provenance(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:
+    """Which model and dictionary a file of ours came from, and the scores of the graph before it was pruned."""
+    own = metadata.get(OWN)
+    if not isinstance(own, dict):
+        return {}
+    found: dict[str, Any] = {}
+    features, fingerprint = own.get("features"), own.get("model_fingerprint")
+    if isinstance(features, dict) and all(isinstance(features.get(key), str) for key in ("name", "kind")):
+        mark = features.get("fingerprint")
+        found["features"] = {
+            "name": features["name"],
+            "kind": features["kind"],
+            "fingerprint": mark if isinstance(mark, str) else None,
+        }
+    if isinstance(fingerprint, str):
+        found["model"] = {**report["model"], "fingerprint": fingerprint}
+    for name in ("replacement", "completeness"):
+        score = metadata.get(f"{name}_score")
+        if isinstance(score, float) and 0 <= score <= 1:
+            found[name] = score
+    return found
 
 
 def _kept_links(links: Links, weights: list[float]) -> Columns:

@@ -126,6 +126,25 @@ def test_neuron_graphs_keep_their_measure() -> None:
     assert (back.influence == graph.influence).all()
 
 
+def test_our_own_file_says_which_model_and_dictionary_it_came_from() -> None:
+    from engine.graphs.formats.graph_file import GraphFile
+
+    features = {"name": "neurons", "kind": "neurons", "fingerprint": "abc"}
+    meta = {
+        "model": {"name": "m", "fingerprint": "def", "source": "/home/someone/m"},
+        "features": features,
+        "replacement": 0.5,
+        "conservation_error": 1e-6,
+    }
+    document = exported(GraphFile(replace(build_graph(seed=6), meta=meta)))
+    assert "/home/someone" not in json.dumps(document)
+    back = imported(document).graph.meta
+    assert back["model"] == {"name": "m", "fingerprint": "def", "source": None}
+    assert back["features"] == features
+    assert back["replacement"] == 0.5
+    assert back["conservation_error"] is None
+
+
 @pytest.mark.parametrize(
     ("scheme", "expected"),
     [
