@@ -26,7 +26,7 @@ class FrozenAttention:
     def pull(self, gradient: Tensor) -> Tensor:
         """Pull (T', n, d) at the residual after attention back to the one before it, the identity path left out.
 
-        Post-norm, W_O^T, pattern^T, heads summed into their key/value group, W_V^T, norm scale. Reference section 6.2:
+        Post-norm, W_O^T, pattern^T, heads summed into their key/value group, W_V^T, norm scale. It costs
         2 T' d h (H + K) + H h T'^2 multiply-adds a target.
         """
         w, (n_positions, n, _) = self.weights, gradient.shape

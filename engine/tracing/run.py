@@ -33,7 +33,7 @@ from engine.tracing.targets import NextToken, TargetSet, choose_targets, feature
 if TYPE_CHECKING:
     from engine.models.language_model import LanguageModel
 
-# A trace whose worst row misses its own value by more than this is not to be trusted (method.md, "Conservation").
+# A trace whose worst row misses its own value by more than this is not to be trusted (docs/method-notes.md).
 CONSERVATION_BOUND = 1e-4
 PREDICTED_TOKENS = 10
 
