@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.cli.numbers import share
 from engine.errors import RequestError
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     add("--trace", type=int, required=True, metavar="N", help="the trace's number")
     add("--format", required=True, choices=FORMATS, help="csv: two tables and a JSON, in one file if FILE ends in .zip")
     add("--out", type=Path, required=True, metavar="FILE", help="where to write; a file there is replaced")
-    add("--node-threshold", type=_share, metavar="SHARE", help="json: 0.8, or all nodes of a graph that was imported")
-    add("--edge-threshold", type=_share, metavar="SHARE", help="json: 0.98, or all edges of a graph that was imported")
+    add("--node-threshold", type=share, metavar="SHARE", help="json: 0.8, or all nodes of a graph that was imported")
+    add("--edge-threshold", type=share, metavar="SHARE", help="json: 0.98, or all edges of a graph that was imported")
     add("--all", action="store_true", help="json: every node and edge")
     command.set_defaults(run=run)
 
@@ -65,16 +66,6 @@ def _check(arguments: argparse.Namespace) -> None:
         raise RequestError("The export would replace the project; give another name.")
     if not arguments.project.exists():
         raise RequestError(f"There is no project {arguments.project}; give the path of a .loupe file.")
-
-
-def _share(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share above 0 and up to 1")
-    return number
 
 
 def write(graph: AttributionGraph, annotations: Annotations, arguments: argparse.Namespace) -> tuple[Path, ...]:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.cli.numbers import share, whole
 from engine.cli.terminal import TerminalProgress, interruptible
 from engine.errors import RequestError
 from engine.graphs.formats.atomic import written_whole
@@ -56,19 +57,19 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     add("--position", type=int, default=-1, metavar="N", help="position traced; BOS counts as 0 (default: the last)")
     add("--no-bos", action="store_true", help="do not put the model's BOS in front")
     add("--chat", action="store_true", help="put the prompt as a user's turn of the model's chat template")
-    add("--max-nodes", type=_whole, default=1000, metavar="N", help="budget of feature nodes (default: 1000)")
+    add("--max-nodes", type=whole, default=1000, metavar="N", help="budget of feature nodes (default: 1000)")
     add(
         "--nodes",
         type=Path,
         metavar="FILE",
         help="exactly these feature nodes: CSV or JSON of layer, position, feature",
     )
-    add("--edge-mass", type=_share, default=0.995, metavar="SHARE", help="keep edges to this share (default: 0.995)")
-    add("--top-logits", type=_whole, default=10, metavar="N", help="at most so many tokens traced (default: 10)")
-    add("--logit-mass", type=_share, default=0.95, metavar="SHARE", help="of this probability (default: 0.95)")
+    add("--edge-mass", type=share, default=0.995, metavar="SHARE", help="keep edges to this share (default: 0.995)")
+    add("--top-logits", type=whole, default=10, metavar="N", help="at most so many tokens traced (default: 10)")
+    add("--logit-mass", type=share, default=0.95, metavar="SHARE", help="of this probability (default: 0.95)")
     add("--compatible", action="store_true", help="as circuit-tracer: no bias nodes, logits before the softcap")
-    add("--node-threshold", type=_share, default=0.8, metavar="SHARE", help="for --json and --image (default: 0.8)")
-    add("--edge-threshold", type=_share, default=0.98, metavar="SHARE", help="for --json and --image (default: 0.98)")
+    add("--node-threshold", type=share, default=0.8, metavar="SHARE", help="for --json and --image (default: 0.8)")
+    add("--edge-threshold", type=share, default=0.98, metavar="SHARE", help="for --json and --image (default: 0.98)")
     add("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"], help="(default: auto)")
     add("--dtype", default="float32", choices=["float32", "bfloat16"], help="(default: float32)")
     add("--no-cache", action="store_true", help="trace again even if the same trace was kept")
@@ -324,20 +325,3 @@ def read_nodes(path: Path) -> tuple[tuple[int, int, int], ...]:
     if not triples:
         raise RequestError(f"{path} names no node; give at least one line: layer, position, feature.")
     return triples
-
-
-def _whole(text: str) -> int:
-    number = int(text) if text.lstrip("-").isdigit() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return number
-
-
-def _share(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share above 0 and up to 1")
-    return number
