@@ -28,6 +28,7 @@ class Columns:
     embedding: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
     position_embedding: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
     own: int = -1
+    layer_bias: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))  # the columns in `bias`
 
     def features(self, layer: int, n_positions: int) -> tuple[Tensor, Tensor]:
         """Feature numbers with a column at the first positions of a layer, and their columns."""
@@ -61,6 +62,8 @@ def lay_columns(
         _number(columns, [layer.bias, attention], n_positions, device)
         for layer, attention in zip(features, attention_bias, strict=True)
     ]
+    layer_bias = torch.cat(columns.bias)
+    columns.layer_bias = layer_bias[layer_bias >= 0]
     columns.embedding = torch.arange(columns.count, columns.count + n_positions, device=device)
     columns.count += n_positions
     columns.position_embedding = _number(columns, [position_embedding], n_positions, device)

@@ -144,8 +144,9 @@ def _spread(table: RowTable, rows: Rows, share: Tensor, without: Tensor | None) 
 
 
 def _bias_columns(columns: Columns) -> Tensor:
-    every = torch.cat([*columns.bias, columns.position_embedding])
-    return torch.cat([every[every >= 0], every.new_tensor([columns.own])])
+    positions = columns.position_embedding
+    own = positions.new_tensor([columns.own])
+    return torch.cat([columns.layer_bias, positions[positions >= 0], own])
 
 
 def _batches(positions: Tensor, width: int) -> Iterator[Tensor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 import torch
@@ -35,13 +36,17 @@ class FrozenModel:
         """Number of blocks."""
         return len(self.attention)
 
-    def cross_writers(self, layer: int) -> list[tuple[int, CrossLayerFeatures]]:
-        """Features of this and lower layers that write at `layer` among several layers, by their own layer."""
-        return [
-            (number, cast(CrossLayerFeatures, features))
-            for number, features in enumerate(self.features[: layer + 1])
-            if len(features.write_layers) > 1 and layer in features.write_layers
-        ]
+    @cached_property
+    def cross_writers(self) -> tuple[tuple[tuple[int, CrossLayerFeatures], ...], ...]:
+        """For each layer: the features that write there among several layers, and the number of their own layer."""
+        return tuple(
+            tuple(
+                (number, cast(CrossLayerFeatures, features))
+                for number, features in enumerate(self.features[: layer + 1])
+                if len(features.write_layers) > 1 and layer in features.write_layers
+            )
+            for layer in range(self.n_layers)
+        )
 
 
 @dataclass
@@ -81,7 +86,7 @@ class Rows:
 
 def gather_units(model: FrozenModel, gradient: Tensor, layer: int, waiting: dict[int, Tensor]) -> None:
     """Add what cross-layer features write at `layer` to the effects of their units gathered so far, by own layer."""
-    for number, writer in model.cross_writers(layer):
+    for number, writer in model.cross_writers[layer]:
         units = writer.units(gradient, layer)
         waiting[number] = waiting[number] + units if number in waiting else units
 
@@ -116,9 +121,8 @@ def sweep(
         before_mlp = _through_mlp(model, columns, gradient, rows, below, waiting)
         into_attention = gradient if model.attention[below].parallel else before_mlp
         gradient = before_mlp + _through_attention(model, columns, into_attention, rows, below)
-    layer_bias = torch.cat(columns.bias)
     # A bias node sums what attention and the MLP of its layer write.
-    rows.absolute += rows.kept[:, layer_bias[layer_bias >= 0]].abs().sum(-1, dtype=torch.float64)
+    rows.absolute += rows.kept[:, columns.layer_bias].abs().sum(-1, dtype=torch.float64)
     n_positions = gradient.shape[0]
     rows.add(contract(gradient, model.embedding), columns.embedding[:n_positions])
     if model.position_embedding is not None:
