@@ -13,7 +13,8 @@ from PySide6.QtSvg import QSvgRenderer
 
 from engine.graphs.formats.atomic import written_whole
 from engine.graphs.graph import AttributionGraph
-from engine.graphs.svg import View, svg_text
+from engine.graphs.pruning import GraphView
+from engine.graphs.svg import svg_text
 
 LARGEST_SIDE = 16_000  # pixels; a wider picture is scaled down to this
 
@@ -22,7 +23,7 @@ _application: QGuiApplication | None = None
 
 def render_png(
     graph: AttributionGraph,
-    view: View,
+    view: GraphView,
     path: Path | str,
     *,
     title: str,

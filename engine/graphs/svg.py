@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
@@ -29,6 +28,7 @@ from engine.graphs.glyphs import (
 )
 from engine.graphs.graph import AttributionGraph, NodeKind
 from engine.graphs.layout import Layout, lay_out
+from engine.graphs.pruning import GraphView
 from engine.graphs.svg_shapes import TEXT, glyph_shape, shortened, text_line, text_width
 from engine.graphs.visible_text import visible_text
 
@@ -44,21 +44,9 @@ LONGEST_LABEL = 40  # characters
 Box = tuple[float, float, float, float]
 
 
-class View(Protocol):
-    """Which nodes and edges are drawn."""
-
-    @property
-    def nodes(self) -> NDArray[np.bool_]:
-        """(N,)."""
-
-    @property
-    def edges(self) -> NDArray[np.bool_]:
-        """(E,)."""
-
-
 def write_svg(
     graph: AttributionGraph,
-    view: View,
+    view: GraphView,
     path: Path | str,
     *,
     title: str,
@@ -78,7 +66,7 @@ def write_svg(
 
 def svg_text(
     graph: AttributionGraph,
-    view: View,
+    view: GraphView,
     *,
     title: str,
     caption: str = "",
@@ -95,7 +83,12 @@ class _Drawing:
     """Positions and colours of one picture, and its parts as XML."""
 
     def __init__(
-        self, graph: AttributionGraph, view: View, colours: GraphColours, labels: Mapping[int, str], pins: Sequence[int]
+        self,
+        graph: AttributionGraph,
+        view: GraphView,
+        colours: GraphColours,
+        labels: Mapping[int, str],
+        pins: Sequence[int],
     ) -> None:
         self.graph, self.view, self.colours = graph, view, colours
         self.layout: Layout = lay_out(graph, view.nodes, viewport=(WIDTH, HEIGHT))
