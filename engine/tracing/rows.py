@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -45,6 +45,11 @@ class RowTable:
     outside: float
     complete: bool = True  # False: stopped early, the rows so far are whole
 
+    @property
+    def n_rows(self) -> int:
+        """Targets and features whose row is there."""
+        return len(self.logits.numbers) + sum(len(rows.numbers) for rows in self.layers.values())
+
 
 def trace_rows(
     model: FrozenModel,
@@ -56,8 +61,11 @@ def trace_rows(
     progress: Progress,
     cancel: threading.Event | None,
     keep_partial: bool = False,
+    found: Callable[[RowTable], None] | None = None,
 ) -> RowTable:
     """Fill the row of every target. Influence and budget follow the plan; see `engine.tracing.selection`.
+
+    `found` hears of the rows so far when the targets' own are there, and again after each layer but the last.
 
     With `keep_partial`, a cancel after the targets' own rows ends the work instead of raising: every finished batch is
     kept, and they are a valid graph.
@@ -80,7 +88,10 @@ def trace_rows(
     bias = _bias_columns(columns)
     without = None if count_bias else bias
     _spread(table, rows, weight / weight.sum().clamp_min(1e-30), without)
-    reserve, done, all_targets = 0, 0, max(sum(map(len, plan.picked)) if plan.quota is None else sum(plan.quota), 1)
+    if found is not None:
+        found(table)
+    steps = _Steps(progress, plan)
+    reserve = 0
     for layer in range(top, -1, -1):
         share = table.influence[columns.feature_columns(layer)]
         if plan.quota is None:
@@ -96,9 +107,8 @@ def trace_rows(
         try:
             for batch in _batches(model.features[layer].position[numbers], like.shape[1]):
                 checkpoint(cancel)
-                progress(f"Tracing layer {layer}", done / all_targets)
-                parts.append(_feature_rows(model, columns, layer, numbers[batch], cancel))
-                done += len(batch)
+                passed = steps.batch(layer, len(batch))
+                parts.append(_feature_rows(model, columns, layer, numbers[batch], cancel, passed))
         except Cancelled:
             if not keep_partial:
                 raise
@@ -109,11 +119,39 @@ def trace_rows(
             _spread(table, table.layers[layer].rows, share[chosen[:finished]], without)
         if not table.complete:
             break
+        if found is not None and layer:
+            found(table)
     return table
 
 
+class _Steps:
+    """Progress by work: a target costs a sweep through the layers below it, and every layer of it is reported."""
+
+    def __init__(self, progress: Progress, plan: Plan) -> None:
+        counts = [len(numbers) for numbers in plan.picked] if plan.quota is None else plan.quota
+        self._progress = progress
+        self._all = max(sum(count * (layer + 1) for layer, count in enumerate(counts)), 1)
+        self._done = 0
+
+    def batch(self, layer: int, n_targets: int) -> Callable[[float], None]:
+        """A batch begins; what is returned takes the share of it that is done."""
+        start, work = self._done, n_targets * (layer + 1)
+        self._done += work
+
+        def passed(share: float) -> None:
+            self._progress(f"Tracing layer {layer}", min((start + work * share) / self._all, 1.0))
+
+        passed(0.0)
+        return passed
+
+
 def _feature_rows(
-    model: FrozenModel, columns: Columns, layer: int, numbers: Tensor, cancel: threading.Event | None
+    model: FrozenModel,
+    columns: Columns,
+    layer: int,
+    numbers: Tensor,
+    cancel: threading.Event | None,
+    passed: Callable[[float], None],
 ) -> LayerRows:
     features = model.features[layer]
     positions = features.position[numbers]
@@ -121,7 +159,7 @@ def _feature_rows(
     gradient = vectors.new_zeros(int(positions.max()) + 1, len(numbers), vectors.shape[1])
     gradient[positions, torch.arange(len(numbers), device=vectors.device)] = vectors
     rows = Rows.empty(len(numbers), columns, vectors)
-    sweep(model, columns, gradient, rows, layer, after_mlp=False, cancel=cancel)
+    sweep(model, columns, gradient, rows, layer, after_mlp=False, cancel=cancel, passed=passed)
     _add_own(rows, columns, features.own_bias(numbers))
     return LayerRows(numbers, rows, features.values(numbers))
 

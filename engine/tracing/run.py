@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
@@ -22,6 +22,7 @@ from engine.progress import Progress, checkpoint, part, silent
 from engine.tracing.assembly import assemble
 from engine.tracing.columns import Columns, lay_columns
 from engine.tracing.frozen import freeze
+from engine.tracing.hand_out import HandOut, OnGraph
 from engine.tracing.memory import require_memory
 from engine.tracing.relevance import Relevance, relevance
 from engine.tracing.rows import RowTable, trace_rows
@@ -80,8 +81,12 @@ def trace(
     cancel: threading.Event | None = None,
     *,
     keep_partial: bool = False,
+    on_graph: OnGraph | None = None,
 ) -> Trace:
     """Trace one prompt.
+
+    `on_graph` is given the graph found so far as soon as the targets' own rows are there and then as layers are
+    finished, a few percent of the time at most: what a cancel at that moment would keep, its report in `graph.meta`.
 
     With `keep_partial`, a cancel that comes when the targets' own rows are there ends the trace with the rows found so
     far, a valid graph whose report says `complete: false`; without, and before, it raises `Cancelled`.
@@ -103,16 +108,35 @@ def trace(
         cancel=cancel,
     )
     clock.lap("model")
+    hand_out = None if on_graph is None else HandOut(on_graph)
+
+    def finish(swept: Swept, prediction: NextToken) -> AttributionGraph:
+        graph, report = _finish(model, features, spec, recording, swept, prediction)
+        clock.lap("graph")
+        report["seconds"] = {**clock.seconds, "total": sum(clock.seconds.values())}
+        return replace(graph, meta=report)
+
+    def found(swept: Swept, prediction: NextToken) -> None:
+        clock.lap("sweep")
+        assert hand_out is not None
+        hand_out.offer(swept.table.n_rows, lambda: finish(swept, prediction))
+
     with torch.no_grad():
         swept, prediction = sweep_prompt(
-            model, features, spec, recording, clock.lap, progress, cancel, keep_partial=keep_partial
+            model,
+            features,
+            spec,
+            recording,
+            clock.lap,
+            progress,
+            cancel,
+            keep_partial=keep_partial,
+            found=None if hand_out is None else found,
         )
         progress("Building the graph", 0.98)
-        graph, report = _finish(model, features, spec, recording, swept, prediction)
-    clock.lap("graph")
-    report["seconds"] = {**clock.seconds, "total": sum(clock.seconds.values())}
+        graph = finish(swept, prediction)
     progress("Done", 1.0)
-    return Trace(replace(graph, meta=report), report)
+    return Trace(graph, graph.meta)
 
 
 def sweep_prompt(
@@ -125,8 +149,9 @@ def sweep_prompt(
     cancel: threading.Event | None = None,
     *,
     keep_partial: bool = False,
+    found: Callable[[Swept, NextToken], None] | None = None,
 ) -> tuple[Swept, NextToken]:
-    """Everything between the recording and the graph."""
+    """Everything between the recording and the graph; `found` hears of it as it grows, as if stopped just then."""
     weights, position = model.weights, recording.n_positions - 1
     layers = features.read(recording, part(progress, 0.03, 0.08), cancel)
     lap("features")
@@ -152,6 +177,12 @@ def sweep_prompt(
     columns = lay_columns(layers, plan.picked, frozen.attention_bias, frozen.position_embedding, recording.n_positions)
     lap("ranking")
     checkpoint(cancel)
+
+    def rows_found(table: RowTable) -> None:
+        assert found is not None
+        so_far = replace(table, complete=False)
+        found(Swept(frozen, layers, columns, plan, targets, ranked, so_far), prediction)
+
     table = trace_rows(
         frozen,
         columns,
@@ -161,6 +192,7 @@ def sweep_prompt(
         progress=part(progress, 0.15, 0.97),
         cancel=cancel,
         keep_partial=keep_partial,
+        found=None if found is None else rows_found,
     )
     if not keep_partial:
         checkpoint(cancel)

@@ -7,7 +7,7 @@ contracted with the gradient at the place where it writes; nothing is gathered f
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
@@ -105,8 +105,9 @@ def sweep(
     *,
     after_mlp: bool,
     cancel: threading.Event | None = None,
+    passed: Callable[[float], None] | None = None,
 ) -> None:
-    """Carry (T', n, d) down to the embeddings and add every edge to `rows`.
+    """Carry (T', n, d) down to the embeddings and add every edge to `rows`; `passed` hears the share of layers done.
 
     The gradient enters after the block `layer` (logits: the last one), or where the MLP of `layer` reads: between
     attention and MLP, or before the block where the two run in parallel.
@@ -118,6 +119,8 @@ def sweep(
     waiting: dict[int, Tensor] = {}
     for below in range(layer, -1, -1):
         checkpoint(cancel)
+        if passed is not None:
+            passed(1 - (below + 1) / (layer + 1))
         before_mlp = _through_mlp(model, columns, gradient, rows, below, waiting)
         into_attention = gradient if model.attention[below].parallel else before_mlp
         gradient = before_mlp + _through_attention(model, columns, into_attention, rows, below)
