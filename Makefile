@@ -59,10 +59,11 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 # circuit-tracer's own graphs, which tests/oracle compares with; kept in git, so this is rarely needed.
-references:
+references: $(VENV)/.dev
+	CIRCUIT_LOUPE_CACHE=.cache-tests $(BIN)/circuit-loupe models --prepare SmolLM2-135M-Instruct >/dev/null
 	@test -x .venv-oracle/bin/python || $(PYTHON) -m venv .venv-oracle
 	.venv-oracle/bin/python -m pip install --quiet --disable-pip-version-check "torch>=2.8,<2.14" "circuit-tracer==0.5.0"
-	cd tests/oracle && ../../.venv-oracle/bin/python make_references.py
+	HF_HUB_OFFLINE=1 .venv-oracle/bin/python -m tests.oracle.make_references .cache-tests/models/SmolLM2-135M-Instruct
 
 # Family x dictionary x test, written from the outcomes of the oracle tests.
 proof: $(VENV)/.dev

@@ -1,4 +1,6 @@
-"""Write circuit-tracer's own graphs of the tiny cases into tests/oracle/references/. Run by `make references`.
+"""Write circuit-tracer's own graphs of the cases into tests/oracle/references/. Run by `make references`.
+
+Its argument is the folder of the prepared starter model.
 
 Runs inside an environment that holds circuit-tracer (the registry's 0.5.0, which is a fork of upstream's v0.5.0; the
 version and TransformerLens' are stored with every graph) and never inside this project's. It imports nothing of the
@@ -9,54 +11,64 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tiny_case import CASES, D_MODEL, N_LAYERS, PROMPT, SIZES, VOCAB, Case, hf_model, write_dictionary
+
+from tests.oracle import starter_case, tiny_case
+from tests.oracle.transcoder_case import Case, write_dictionary
 
 
-def tokenizer(folder: Path) -> Any:
-    """One word a token. TransformerLens opens it again from its folder, so it needs one."""
-    from tokenizers import Tokenizer, models
+def reopened(words: Any, folder: Path) -> Any:
+    """A tokenizer that knows the folder it lies in: TransformerLens opens it again from there."""
     from transformers import PreTrainedTokenizerFast
 
-    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(VOCAB)}, unk_token="w2"))
-    names = {"bos_token": "w0", "eos_token": "w1", "pad_token": "w1", "unk_token": "w2"}
-    PreTrainedTokenizerFast(tokenizer_object=words, **names).save_pretrained(folder)
+    words.save_pretrained(folder)
     return PreTrainedTokenizerFast.from_pretrained(folder)
 
 
-def lens_config(family: str) -> Any:
+def one_word_a_token(folder: Path) -> Any:
+    """The tiny cases' tokenizer."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(tiny_case.VOCAB)}, unk_token="w2"))
+    names = {"bos_token": "w0", "eos_token": "w1", "pad_token": "w1", "unk_token": "w2"}
+    return reopened(PreTrainedTokenizerFast(tokenizer_object=words, **names), folder)
+
+
+def lens_config(hf: Any, family: str) -> Any:
+    """TransformerLens' configuration of a transformers model, which it would else look up on the hub by name."""
     from transformer_lens import HookedTransformerConfig
 
+    own = hf.config
     config = {
-        "d_model": D_MODEL,
-        "d_head": SIZES["head_dim"],
-        "n_heads": SIZES["num_attention_heads"],
-        "n_key_value_heads": SIZES["num_key_value_heads"],
-        "d_mlp": SIZES["intermediate_size"],
-        "n_layers": N_LAYERS,
-        "n_ctx": SIZES["max_position_embeddings"],
-        "eps": 1e-6,
-        "d_vocab": VOCAB,
+        "d_model": own.hidden_size,
+        "d_head": own.head_dim,
+        "n_heads": own.num_attention_heads,
+        "n_key_value_heads": own.num_key_value_heads,
+        "d_mlp": own.intermediate_size,
+        "n_layers": own.num_hidden_layers,
+        "n_ctx": min(own.max_position_embeddings, 64),
+        "eps": float(own.rms_norm_eps),
+        "d_vocab": own.vocab_size,
         "act_fn": "silu",
         "normalization_type": "RMS",
         "positional_embedding_type": "rotary",
-        "rotary_base": 10000,
+        "rotary_base": int(own.rope_theta),
         "rotary_adjacent_pairs": False,
-        "rotary_dim": SIZES["head_dim"],
+        "rotary_dim": own.head_dim,
         "final_rms": True,
         "gated_mlp": True,
         "use_attn_scale": True,
         "device": "cpu",
-        "original_architecture": {"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}.get(
-            family, "Gemma2ForCausalLM"
-        ),
-        "model_name": "tiny",
-        "tokenizer_name": "tiny",
+        "original_architecture": own.architectures[0] if own.architectures else type(hf).__name__,
+        "model_name": "local",
+        "tokenizer_name": "local",
     }
     if family == "qwen3":
         config["use_qk_norm"] = True
@@ -65,7 +77,7 @@ def lens_config(family: str) -> Any:
             "act_fn": "gelu_pytorch_tanh",
             "window_size": 32,
             "use_local_attn": True,
-            "attn_types": ["local", "global"] * (N_LAYERS // 2),
+            "attn_types": ["local", "global"] * (own.num_hidden_layers // 2),
             "attn_scores_soft_cap": 50.0,
             "output_logits_soft_cap": 30.0,
             "use_normalization_before_and_after": True,
@@ -73,35 +85,30 @@ def lens_config(family: str) -> Any:
     return HookedTransformerConfig(**config)
 
 
-def replacement_model(case: Case, folder: Path) -> tuple[Any, float]:
-    """circuit-tracer's model of a case, and the largest difference of its logits to those of transformers."""
+def replacement_model(case: Case, folder: Path, hf: Any, words: Any) -> Any:
+    """circuit-tracer's model: a transformers model's weights, a tokenizer, and the transcoders of `folder`."""
     from circuit_tracer.replacement_model.replacement_model_transformerlens import TransformerLensReplacementModel
     from circuit_tracer.transcoder.cross_layer_transcoder import load_clt
     from circuit_tracer.transcoder.single_layer_transcoder import load_transcoder_set
     from transformer_lens.pretrained import weight_conversions as convert
 
-    hf = hf_model(case.family)
-    config = lens_config(case.family)
-    config.eps = float(hf.config.rms_norm_eps)
+    config = lens_config(hf, case.family)
     hooks = {"feature_input_hook": case.reads, "feature_output_hook": case.writes}
     if case.kind == "transcoder_set":
-        paths = {layer: str(folder / f"layer_{layer}.safetensors") for layer in range(N_LAYERS)}
+        paths = {layer: str(folder / f"layer_{layer}.safetensors") for layer in range(case.n_layers)}
         transcoders = load_transcoder_set(
-            paths, "tiny", case.reads, case.writes, device=torch.device("cpu"), dtype=torch.float32
+            paths, "local", case.reads, case.writes, device=torch.device("cpu"), dtype=torch.float32
         )
     else:
         transcoders = load_clt(str(folder), **hooks, device=torch.device("cpu"), dtype=torch.float32)
-    model = TransformerLensReplacementModel.from_config(config, transcoders, tokenizer=tokenizer(folder / "tokenizer"))
-    weights = {"llama": convert.convert_llama_weights, "qwen3": convert.convert_qwen3_weights}.get(
-        case.family, convert.convert_gemma_weights
-    )(hf, config)
+    model = TransformerLensReplacementModel.from_config(config, transcoders, tokenizer=words)
+    convert_weights = {"gemma2": convert.convert_gemma_weights, "qwen3": convert.convert_qwen3_weights}.get(
+        case.family, convert.convert_llama_weights
+    )
     # Not load_and_process_state_dict: it fills what is missing, the transcoders' own weights, with zeros.
-    unused = model.load_state_dict(rename(model, weights), strict=False).unexpected_keys
+    unused = model.load_state_dict(rename(model, convert_weights(hf, config)), strict=False).unexpected_keys
     assert not unused, unused
-    ids = torch.tensor([list(PROMPT)])
-    with torch.no_grad():
-        difference = float((model(ids) - hf(ids).logits).abs().max())
-    return model, difference
+    return model
 
 
 def rename(model: Any, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -116,21 +123,25 @@ def rename(model: Any, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tens
     return out
 
 
-def reference(case: Case) -> dict[str, np.ndarray]:
+def reference(case: Case, hf: Any, ids: Sequence[int], tokens: Any, **settings: Any) -> dict[str, np.ndarray]:
+    """circuit-tracer's graph of a case as arrays; `tokens(folder)` gives a tokenizer that has that folder."""
     from circuit_tracer import attribute
     from circuit_tracer.graph import compute_graph_scores, prune_graph
 
     with tempfile.TemporaryDirectory() as name:
         write_dictionary(case, Path(name))
-        model, difference = replacement_model(case, Path(name))
+        model = replacement_model(case, Path(name), hf, tokens(Path(name) / "tokenizer"))
+        with torch.no_grad():
+            difference = float((model(torch.tensor([list(ids)])) - hf(torch.tensor([list(ids)])).logits).abs().max())
         assert difference < 1e-4, f"{case.name}: the two models differ by {difference}"
-        graph = attribute(torch.tensor(PROMPT), model, max_n_logits=5, desired_logit_prob=0.8, batch_size=32)
+        graph = attribute(torch.tensor(ids), model, batch_size=32, **settings)
     replacement, completeness = compute_graph_scores(graph)
     pruned = prune_graph(graph, 0.8, 0.98)
     return {
         "adjacency": graph.adjacency_matrix.numpy().astype(np.float32),
         "active_features": graph.active_features[graph.selected_features].numpy().astype(np.int32),
         "activation_values": graph.activation_values[graph.selected_features].numpy().astype(np.float32),
+        "active_count": np.array(len(graph.active_features)),
         "logit_tokens": graph.logit_token_ids.numpy().astype(np.int32),
         "logit_probabilities": graph.logit_probabilities.numpy().astype(np.float32),
         "scores": np.array([float(replacement), float(completeness)]),
@@ -146,15 +157,33 @@ def reference(case: Case) -> dict[str, np.ndarray]:
     }
 
 
-def main() -> None:
+def write_reference(name: str, arrays: dict[str, np.ndarray]) -> None:
+    """Keep one graph and say how large it is."""
     folder = Path(__file__).parent / "references"
     folder.mkdir(exist_ok=True)
-    for case in CASES:
-        arrays = reference(case)
-        np.savez_compressed(folder / f"{case.name}.npz", **arrays)
-        sys.stdout.write(
-            f"{case.name}: {arrays['adjacency'].shape[0]} nodes, logits agree to {arrays['logit_difference']:.1e}\n"
-        )
+    np.savez_compressed(folder / f"{name}.npz", **arrays)
+    sys.stdout.write(
+        f"{name}: {arrays['adjacency'].shape[0]} nodes, logits agree to {arrays['logit_difference']:.1e}\n"
+    )
+
+
+def main() -> None:
+    for case in tiny_case.CASES:
+        settings = {"max_n_logits": 5, "desired_logit_prob": 0.8}
+        hf = tiny_case.hf_model(case.family)
+        write_reference(case.name, reference(case, hf, tiny_case.PROMPT, one_word_a_token, **settings))
+    starter = Path(sys.argv[1])
+    hf, words = starter_case.hf_model(starter), starter_case.tokenizer(starter)
+    assert tuple(words("<|im_start|>" + starter_case.TEXT)["input_ids"]) == starter_case.TOKENS
+    for case in starter_case.CASES:
+        settings = {
+            "max_n_logits": starter_case.TOP_LOGITS,
+            "desired_logit_prob": starter_case.LOGIT_MASS,
+            "max_feature_nodes": starter_case.MAX_NODES,
+        }
+        arrays = reference(case, hf, starter_case.TOKENS, lambda folder: reopened(words, folder), **settings)
+        # Features and logits alone have rows; the rest of the matrix is empty.
+        write_reference(case.name, arrays)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from engine.graphs import AttributionGraph, NodeKind, prune, scores
 from engine.models.families import adapt
 from engine.tracing import Prompt, Target, Trace, TraceSpec, trace
 from tests.engine.tracing.tiny_models import TinyModel, TinyTokenizer
-from tests.oracle.tiny_case import CASES, PROMPT, VOCAB, Case, hf_model, write_dictionary
+from tests.oracle.tiny_case import CASES, PROMPT, VOCAB, hf_model
+from tests.oracle.transcoder_case import Case, write_dictionary
 
 REFERENCES = Path(__file__).parent / "references"
 CASE_NAMES = [case.name for case in CASES]

@@ -6,13 +6,13 @@ generator gives the same numbers everywhere, so only the graphs need to be kept.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-D_MODEL, N_LAYERS, N_FEATURES, VOCAB = 32, 4, 40, 60
+from tests.oracle.transcoder_case import Case
+
+D_MODEL, N_LAYERS, VOCAB = 32, 4, 60
 PROMPT = (0, 17, 4, 33, 52, 9, 21)  # token 0 is the beginning of a sequence
 SIZES = {
     "vocab_size": VOCAB,
@@ -27,19 +27,6 @@ SIZES = {
     "eos_token_id": 1,
     "pad_token_id": 1,
 }
-
-
-@dataclass(frozen=True)
-class Case:
-    """A model family, and a set of transcoders in circuit-tracer's layout."""
-
-    name: str
-    family: str
-    kind: str  # transcoder_set or cross_layer_transcoder
-    reads: str
-    writes: str
-    threshold: bool = False
-    skip: bool = False
 
 
 CASES = (
@@ -81,41 +68,3 @@ def hf_model(family: str, attention: str = "eager") -> Any:
                 values = values + 1
             parameter.copy_(torch.from_numpy(values.astype(np.float32)))
     return model.requires_grad_(False)
-
-
-def write_dictionary(case: Case, folder: Path) -> None:
-    """The case's transcoders as files in circuit-tracer's layout."""
-    from safetensors.numpy import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(sum(map(ord, case.name)))
-
-    def draw(*shape: int, scale: float = 0.3) -> np.ndarray:
-        return (rng.standard_normal(shape) * scale).astype(np.float32)
-
-    for layer in range(N_LAYERS):
-        tail = f"_{layer}" if case.kind == "cross_layer_transcoder" else ""
-        encoder = {
-            f"W_enc{tail}": draw(N_FEATURES, D_MODEL),
-            f"b_enc{tail}": draw(N_FEATURES) - 1.0,
-            f"b_dec{tail}": draw(D_MODEL),
-        }
-        if case.threshold:
-            name = f"threshold{tail}" if tail else "activation_function.threshold"
-            encoder[name] = np.abs(draw(N_FEATURES))
-        if case.skip:
-            encoder["W_skip"] = draw(D_MODEL, D_MODEL, scale=0.1)
-        if tail:
-            save_file(encoder, folder / f"W_enc{tail}.safetensors")
-            save_file(
-                {f"W_dec{tail}": draw(N_FEATURES, N_LAYERS - layer, D_MODEL)}, folder / f"W_dec{tail}.safetensors"
-            )
-        else:
-            save_file({**encoder, "W_dec": draw(N_FEATURES, D_MODEL)}, folder / f"layer_{layer}.safetensors")
-    lines = {
-        "model_name": "tiny",
-        "model_kind": case.kind,
-        "feature_input_hook": case.reads,
-        "feature_output_hook": case.writes,
-    }
-    (folder / "config.yaml").write_text("".join(f"{key}: {value}\n" for key, value in lines.items()))
