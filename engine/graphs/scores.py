@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.graphs.graph import AttributionGraph, NodeKind
 from engine.graphs.influence import propagate, row_share, target_weight
@@ -25,24 +26,31 @@ class Scores:
     completeness: float | None
 
 
-def scores(graph: AttributionGraph, *, compatible: bool = False) -> Scores:
-    """Replacement and completeness of a graph; None for both where the features leave no error."""
+def scores(graph: AttributionGraph, *, compatible: bool = False, kept: NDArray[np.bool_] | None = None) -> Scores:
+    """Replacement and completeness of a graph; None for both where the features leave no error.
+
+    With `kept` (N,), those of a circuit: a feature that is not kept counts as error, with the absolute mass of its
+    edges, and what flows into it ends there. So keeping one more feature can lower neither score.
+    """
     if graph.measure == "relevance":
         return Scores(None, None)
     edges = None
     if compatible:
         edges = graph.kind[graph.source] != NodeKind.BIAS
     share = row_share(graph, edges=edges, count_rest=not compatible)
+    ended = np.zeros(graph.n_nodes, dtype=np.bool_) if kept is None else (graph.kind == NodeKind.FEATURE) & ~kept
+    share = np.where(ended[graph.target], 0.0, share)
     influence = propagate(graph, share)
-    is_error = graph.kind == NodeKind.ERROR
+    is_error = (graph.kind == NodeKind.ERROR) | ended
     wrong_share = np.where(is_error[graph.source], share, 0.0)
     from_error = np.bincount(graph.target, weights=wrong_share, minlength=graph.n_nodes).astype(np.float64)
     flow = influence + target_weight(graph)
     lost = 0.0
     if not compatible:
-        traced = graph.traced
+        traced = graph.traced[~ended[graph.traced]]
+        absolute = graph.rest_absolute[~ended[graph.traced]]
         unkept = np.zeros(graph.n_nodes)
-        unkept[traced] = graph.rest_absolute / np.maximum(graph.input_mass[traced], 1e-10)
+        unkept[traced] = absolute / np.maximum(graph.input_mass[traced], 1e-10)
         lost = float((unkept * flow).sum())
         from_error = from_error + unkept
     embedded = float(influence[graph.kind == NodeKind.EMBEDDING].sum())
