@@ -9,8 +9,8 @@ from app.engine_calls import NEURONS
 from app.runs import Runs
 from app.session import DRAFT_KEY
 from app.shelf import is_here
-from app.trace_titles import ARROW, trace_title
 from engine.graphs import AttributionGraph, NodeKind
+from engine.graphs.titles import trace_title
 from engine.tracing.spec import Prompt, Target, TraceSpec
 
 
@@ -75,6 +75,6 @@ class FeatureTrace:
             Target(feature=(layer, position, feature)),
             max_nodes=self.runs.max_nodes,
         )
-        title = f"{trace_title(text)}{ARROW}layer {layer} · {feature}"
+        title = trace_title(text, [f"layer {layer} · {feature}"])
         kept = {**prompt, "traced": None} if isinstance(prompt, dict) else None
         self.runs.submit_trace(spec, title, None, features=features, prompt=kept)

@@ -25,8 +25,8 @@ from app.jobs import Failure, JobHost, Outcome, Value
 from app.session import Session
 from app.shelf import is_here
 from app.token_choice import meant_token
-from app.trace_titles import ARROW, said_first, trace_title
 from engine.errors import LoupeError, RequestError
+from engine.graphs.titles import title_of, trace_title
 from engine.tracing.spec import Prompt, Target, TraceSpec
 
 NEXT_COUNT = 8
@@ -289,21 +289,17 @@ class Runs(QObject):
         features = features or self.wanted_features
         trust = self.trust_features and features == self.wanted_features
         job = bind(run_trace, self.state, spec, features, trust)
-        self.host.submit("trace", f"Tracing {title}", job, partial(self._traced, title, chip, features, prompt))
+        self.host.submit("trace", f"Tracing {title}", job, partial(self._traced, chip, features, prompt))
 
-    def _traced(
-        self, title: str, chip: int | None, features: str, prompt: dict[str, Any] | None, outcome: Outcome
-    ) -> None:
+    def _traced(self, chip: int | None, features: str, prompt: dict[str, Any] | None, outcome: Outcome) -> None:
         if not isinstance(outcome, Value):
             self._tell("prompt", outcome)
             return
         self.session.prompt.set_traced(chip)
         if outcome.value.report.get("settings", {}).get("prompt", {}).get("token_ids") is None:
             self.session.prompt.set_next(said_next(outcome.value.report))
-        if ARROW not in title:
-            title += said_first(outcome.value.report)
         try:
-            self.session.add_trace(outcome.value, title, features, prompt)
+            self.session.add_trace(outcome.value, title_of(outcome.value.report, outcome.value.graph), features, prompt)
         except LoupeError as error:
             self.session.report_problem("graph", error.sentence, "file.save_as")
             return
@@ -317,7 +313,7 @@ class Runs(QObject):
     def _title(self, text: str, target: int | None, against: int | None) -> str:
         assert self.model is not None
         texts = [self.model.tokenizer.token_text(token) for token in (target, against) if token is not None]
-        return trace_title(text, *texts)
+        return trace_title(text, [" − ".join(texts)] if texts else ())
 
     # ---- shared ------------------------------------------------------------------------------------------------
 

@@ -10,10 +10,10 @@ from app.dialogs import Ask
 from app.engine_calls import bind, read_graph
 from app.jobs import Failure, Outcome, Value
 from app.panels.import_sheet import ImportSheet, import_sentences
-from engine.cli.import_graph import store, title_of
+from engine.cli.import_graph import store
 from engine.errors import LoupeError, MachineError
 from engine.graphs.formats import GraphFile, save_npz, write_csv, write_graphml, write_json
-from engine.progress import silent
+from engine.graphs.titles import title_of
 
 if TYPE_CHECKING:
     from app.window import MainWindow
@@ -60,7 +60,7 @@ class GraphFiles:
         self.window.settle()
         session = self.session
         try:
-            number = store(session.ensure_project(), file, title_of(file), silent)
+            number = store(session.ensure_project(), file, title_of(file.graph.meta, file.graph))
         except LoupeError as error:
             session.report_problem("graph", error.sentence, "file.save_as")
             if session.project is not None:

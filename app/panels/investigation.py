@@ -25,7 +25,7 @@ from app.panels.banner import Banner
 from app.panels.plain import Heading, Hint, MutedLabel, tip
 from app.session import Session
 from app.theme import current_theme
-from app.trace_titles import ARROW
+from engine.graphs.titles import ARROW
 from engine.graphs.visible_text import visible_text
 from engine.projects import TraceRow
 

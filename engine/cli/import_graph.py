@@ -9,15 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from engine.cli.terminal import TerminalProgress
 from engine.errors import LoupeError, RequestError
-from engine.graphs.visible_text import visible_text
-from engine.progress import Progress
+from engine.graphs.titles import title_of
 
 if TYPE_CHECKING:
     from engine.graphs.formats import GraphFile
     from engine.projects import Project
-
-_LONGEST_TITLE = 60
-_LABELS_A_STEP = 200
 
 
 def add_command(commands: argparse._SubParsersAction[Any]) -> None:
@@ -45,13 +41,14 @@ def run(arguments: argparse.Namespace) -> int:
     progress = TerminalProgress()
     progress(f"Reading {arguments.file.name}", 0.0)
     file = read_graph_file(arguments.file)
-    title = title_of(file) if arguments.title is None else arguments.title
+    title = title_of(file.graph.meta, file.graph) if arguments.title is None else arguments.title
     is_new = not arguments.project.exists()
     try:
         with Project.create(arguments.project) if is_new else Project.open(arguments.project) as project:
             if project.read_only:
                 raise RequestError(project.read_only_reason or f"{arguments.project} can only be read.")
-            number = store(project, file, title, progress)
+            progress("Adding to the project", 0.5)
+            number = store(project, file, title)
     except LoupeError:
         if is_new:  # nobody asked for an empty project
             arguments.project.unlink(missing_ok=True)
@@ -61,28 +58,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def store(project: Project, file: GraphFile, title: str, progress: Progress) -> int:
+def store(project: Project, file: GraphFile, title: str) -> int:
     """Add the graph and everything a person had added to it; the trace's number."""
-    progress("Adding to the project", 0.3)
-    number = project.add_trace(file.graph.meta, file.graph, title=title)
-    if file.pins:
-        project.pin(number, list(file.pins))
-    for name, nodes in file.groups:
-        project.add_group(number, name, list(nodes))
-    for done, (node, text) in enumerate(file.labels.items()):
-        progress("Adding labels", 0.4 + 0.6 * done / len(file.labels))
-        # Steps of undo of a bearable number and size: each label rewrites the step it joins.
-        project.set_label(number, node, text, merge=f"import {done // _LABELS_A_STEP}")
-    return number
+    from engine.projects import Brought
 
-
-def title_of(file: GraphFile) -> str:
-    """The end of the prompt and the heaviest target, as traces are named."""
-    graph = file.graph
-    prompt = str(graph.meta.get("prompt") or "".join(graph.tokens))
-    short = prompt if len(prompt) <= _LONGEST_TITLE else "…" + prompt[1 - _LONGEST_TITLE :]
-    heaviest = graph.logit_text[int(graph.logit_probability.argmax())][:_LONGEST_TITLE]
-    return visible_text(f"{short} → {heaviest}")
+    brought = Brought(file.pins, file.groups, file.labels)
+    return project.add_trace(file.graph.meta, file.graph, title=title, brought=brought)
 
 
 def _print(file: GraphFile, project: Path, number: int, title: str) -> None:

@@ -14,6 +14,7 @@ from engine.cli.numbers import share, whole
 from engine.cli.terminal import TerminalProgress, interruptible
 from engine.errors import RequestError
 from engine.graphs.formats.atomic import written_whole
+from engine.graphs.titles import title_of
 from engine.progress import part
 from engine.tracing.spec import Prompt, Target, TraceSpec
 
@@ -170,7 +171,7 @@ def _write(arguments: argparse.Namespace, spec: TraceSpec, result: Trace, projec
 
     graph, written = result.graph, []
     if project is not None:
-        project.add_trace(result.report, graph, title=trace_title(result.report))
+        project.add_trace(result.report, graph, title=title_of(result.report, graph))
         written.append(f"project  {arguments.project}")
     if arguments.arrays is not None:
         formats.save_npz(graph, arguments.arrays)
@@ -198,7 +199,7 @@ def _write(arguments: argparse.Namespace, spec: TraceSpec, result: Trace, projec
 
 
 def _draw(path: Path, result: Trace, view: Any) -> None:
-    title, caption = trace_title(result.report), caption_of(result.report, view)
+    title, caption = title_of(result.report, result.graph), caption_of(result.report, view)
     if path.suffix.lower() == ".svg":
         from engine.graphs.svg import write_svg
 
@@ -210,13 +211,6 @@ def _draw(path: Path, result: Trace, view: Any) -> None:
     except ImportError as error:
         raise RequestError("A PNG needs the window's libraries, which are not installed; write an .svg.") from error
     render_png(result.graph, view, path, title=title, caption=caption)
-
-
-def trace_title(report: dict[str, Any]) -> str:
-    """A trace's name in a project: the end of the prompt and the token traced."""
-    prompt = str(report["prompt"]).replace("\n", "⏎")
-    short = prompt if len(prompt) <= 60 else "…" + prompt[-59:]
-    return f"{short} → {report['target']['tokens'][0]}"
 
 
 def caption_of(report: dict[str, Any], view: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine.projects.annotations import Annotations, Group
+from engine.projects.brought import Brought
 from engine.projects.history import EditDone
 from engine.projects.ownership import HEARTBEAT_SECONDS, Owner
 from engine.projects.project import SUFFIX, Project
@@ -14,6 +15,7 @@ __all__ = [
     "HEARTBEAT_SECONDS",
     "SUFFIX",
     "Annotations",
+    "Brought",
     "EditDone",
     "Group",
     "Owner",

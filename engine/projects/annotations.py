@@ -127,13 +127,20 @@ class TraceEdits:
 
     def add_group(self, name: str, nodes: Sequence[int]) -> tuple[Edit, int]:
         """Make a supernode of some nodes; those in another one leave it. Also gives the new supernode's number."""
+        edit, number = self.first_group(name, nodes)
+        members = [change.key["node"] for change in edit.changes if change.table == "member"]
+        leaving = self._leave_groups(members, but=number)
+        return self._edit(edit.title, [edit.changes[0], *leaving, *edit.changes[1:]]), number
+
+    def first_group(self, name: str, nodes: Sequence[int]) -> tuple[Edit, int]:
+        """The same for nodes that are in no other supernode, which is not looked up."""
         members = self._checked(nodes)
         if not members:
             raise RequestError("A supernode needs at least one node; select some first.")
         name = clean_text(name, MAX_NAME, "A name")
         number = self._next_group()
         row = {"id": number, "trace": self.trace, "name": name, "colour": "", "collapsed": 0}
-        changes = [_added("supernode", row), *self._leave_groups(members, but=number)]
+        changes = [_added("supernode", row)]
         changes += [_added("member", {"supernode": number, "node": n, "rank": i}) for i, n in enumerate(members)]
         return self._edit(f"Group {_counted(len(members))} as {_short(name)}", changes), number
 
@@ -227,14 +234,17 @@ class TraceEdits:
     def _leave_groups(self, nodes: Sequence[int], *, but: int) -> list[RowChange]:
         """The changes by which nodes leave the supernodes they are in; one left without nodes is removed."""
         leaving, changes = set(nodes), []
-        for supernode in list(
-            self.db["supernode"].rows_where("trace = ? AND id != ?", [self.trace, but], order_by="id")
-        ):
-            members = self._members(supernode["id"])
+        left = self.db.conn.execute(
+            "SELECT DISTINCT id FROM supernode JOIN member ON supernode = id "
+            "WHERE trace = ? AND id != ? AND node IN (SELECT value FROM json_each(?)) ORDER BY id",
+            (self.trace, but, encoding.write(list(nodes))),
+        ).fetchall()
+        for (number,) in left:
+            members = self._members(number)
             gone = [member for member in members if member["node"] in leaving]
             changes += [_removed("member", member) for member in gone]
-            if gone and len(gone) == len(members):
-                changes.append(_removed("supernode", dict(supernode)))
+            if len(gone) == len(members):
+                changes.append(_removed("supernode", self._group(number)))
         return changes
 
     def _next_group(self) -> int:

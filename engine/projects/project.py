@@ -13,6 +13,7 @@ import sqlite_utils
 from engine.graphs.graph import AttributionGraph
 from engine.projects import encoding, history, search, snapshots, traces
 from engine.projects.annotations import MAX_NAME, Annotations, PlaceKey, TraceEdits, clean_text, read_annotations
+from engine.projects.brought import Brought, write_brought
 from engine.projects.history import Edit, EditDone
 from engine.projects.opening import make_file
 from engine.projects.ownership import Owner
@@ -109,8 +110,10 @@ class Project:
 
     # Traces
 
-    def add_trace(self, trace_report: dict[str, Any], graph: AttributionGraph, *, title: str) -> int:
-        """Keep a trace; its number. May be called from any thread.
+    def add_trace(
+        self, trace_report: dict[str, Any], graph: AttributionGraph, *, title: str, brought: Brought | None = None
+    ) -> int:
+        """Keep a trace, with what an imported graph brought along, all or nothing; its number. From any thread.
 
         Not a step of undo: nobody wants to take back a job that ended between two edits; `delete_trace` is for that.
         """
@@ -118,6 +121,8 @@ class Project:
         with self._file.writing() as db:
             number = traces.store_trace(db, packed)
             index_text(db, "trace", {"id": number, "title": packed.row["title"]})
+            if brought is not None:
+                write_brought(db, number, brought)
         return number
 
     def traces(self) -> list[TraceRow]:

@@ -83,13 +83,13 @@ def index_text(db: sqlite_utils.Database, table: str, row: Row) -> None:
 
 def _index(db: sqlite_utils.Database, change: RowChange) -> None:
     edited = EDITED[change.table]
-    row = change.before or change.after
-    if edited.text is None or edited.trace is None or edited.item is None or row is None:
+    if edited.text is None or edited.trace is None or edited.item is None:
         return
-    db.conn.execute(
-        "DELETE FROM words WHERE kind = ? AND trace = ? AND item = ?",
-        (change.table, row[edited.trace], row[edited.item]),
-    )
+    if change.before is not None:  # a row that is new has no words yet, and looking for them reads all there are
+        db.conn.execute(
+            "DELETE FROM words WHERE kind = ? AND trace = ? AND item = ?",
+            (change.table, change.before[edited.trace], change.before[edited.item]),
+        )
     if change.after is not None:
         index_text(db, change.table, change.after)
 

@@ -10,6 +10,7 @@ import sqlite_utils
 
 from engine.errors import LoupeError
 from engine.graphs.graph import KIND_NAMES, AttributionGraph, NodeKind
+from engine.graphs.titles import prompt_of
 from engine.projects import arrays, encoding
 from engine.projects.arrays import PackedArray
 from engine.projects.connection import Row
@@ -79,7 +80,7 @@ def pack_trace(report: dict[str, Any], graph: AttributionGraph, title: str) -> P
     row = {
         "title": title,
         "created": now(),
-        "prompt": encoding.encodable(_prompt_of(report, graph)),
+        "prompt": encoding.encodable(prompt_of(report, graph)),
         "target": encoding.encodable(_target_of(graph)),
         "n_nodes": graph.n_nodes,
         "n_edges": graph.n_edges,
@@ -152,13 +153,6 @@ def _row(db: sqlite_utils.Database, trace: int, columns: str) -> Row:
     for row in db["trace"].rows_where("id = ? AND deleted = 0", [trace], select=columns):
         return dict(row)
     raise missing(trace)
-
-
-def _prompt_of(report: dict[str, Any], graph: AttributionGraph) -> str:
-    settings = report.get("settings")
-    prompt = settings.get("prompt") if isinstance(settings, dict) else None
-    text = prompt.get("text") if isinstance(prompt, dict) else prompt
-    return text if isinstance(text, str) and text else "".join(graph.tokens)
 
 
 def _target_of(graph: AttributionGraph) -> str:

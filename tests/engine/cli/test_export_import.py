@@ -69,7 +69,7 @@ def test_a_graph_goes_through_a_project_unharmed(
     with Project.open(project, read_only=True) as opened:
         (row,) = opened.traces()
         notes = opened.annotations(row.id)
-        assert row.title.endswith("<bos>123 → 4")
+        assert row.title == '<bos>123 → 4, say "x"'
         assert notes.labels == {1: "a name"}
         assert notes.pins == (2,)
         assert notes.groups[0].name == "pair"

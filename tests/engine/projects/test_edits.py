@@ -8,9 +8,10 @@ import pytest
 
 from engine.errors import RequestError
 from engine.graphs.graph import NodeKind
-from engine.projects import EditDone, Group, Project, history
+from engine.projects import Brought, EditDone, Group, Project, history
 from engine.projects.rows import RowChange
 from tests.engine.projects.conftest import everything, small_graph
+from tests.graph_builder import build_graph
 
 Edit = Callable[[Project], object]
 
@@ -343,3 +344,59 @@ def test_a_closed_project_says_so(project: Project) -> None:
         project.traces()
     with pytest.raises(RequestError, match="is closed"):
         project.pin(1, [1])
+
+
+def test_what_a_graph_brings_along_is_there_at_once_and_no_step_of_undo(furnished: Project) -> None:
+    furnished.undo()
+    before, undo, redo = everything(furnished), furnished.undo_title, furnished.redo_title
+    labels = {2: "Lone Star", 0: "", 5: "  "}
+    brought = Brought((4, 1, 4), (("gone", [3]), ("low", [1, 2]), ("high", [3, 2, 3])), labels, "from elsewhere")
+    number = furnished.add_trace({}, small_graph(3), title="brought", brought=brought)
+    notes = furnished.annotations(number)
+    assert notes.pins == (4, 1)
+    assert notes.labels == {2: "Lone Star"}
+    assert notes.note == "from elsewhere"
+    assert [(group.name, group.nodes) for group in notes.groups] == [("low", (1,)), ("high", (3, 2))]
+    assert [(hit.kind, hit.trace) for hit in furnished.search("lone")] == [("label", number)]
+    assert (furnished.undo_title, furnished.redo_title) == (undo, redo)
+    assert everything(furnished)["annotations"].items() >= before["annotations"].items()
+    furnished.set_label(number, 2, "Texas")
+    assert furnished.search("lone") == []
+    furnished.undo()
+    assert furnished.annotations(number) == notes
+    furnished.delete_trace(number)
+    furnished.undo()
+    assert furnished.annotations(number) == notes
+
+
+@pytest.mark.parametrize(
+    "brought",
+    [
+        Brought(pins=[10_000]),
+        Brought(labels={-1: "x"}),
+        Brought(groups=[("empty", [])]),
+        Brought(groups=[("far", [1, 10_000])]),
+        Brought(pins=[1], labels={1: "x" * 1_001}),
+    ],
+)
+def test_what_cannot_come_along_keeps_the_graph_out_too(project: Project, brought: Brought) -> None:
+    before = everything(project)
+    with pytest.raises(RequestError):
+        project.add_trace({}, small_graph(3), title="broken", brought=brought)
+    assert everything(project) == before
+    assert project.search("broken") == []
+
+
+def test_labels_that_come_along_are_one_commit_and_few_statements_each(project: Project) -> None:
+    statements: list[int] = []
+    for count in (4, 16):
+        graph = build_graph(n_layers=4, n_positions=4, n_features=40)
+        seen: list[str] = []
+        project._file._db.conn.set_trace_callback(seen.append)
+        brought = Brought(labels={node: f"label {node}" for node in range(count)})
+        project.add_trace({}, graph, title="many", brought=brought)
+        project._file._db.conn.set_trace_callback(None)
+        assert sum(one.startswith("COMMIT") for one in seen) == 1
+        assert not any("DELETE FROM words" in one for one in seen)
+        statements.append(len(seen))
+    assert statements[1] - statements[0] <= 12 * 6
