@@ -30,7 +30,7 @@ def build_tokenizer(file: GgufFile) -> Tokenizer:
     try:
         if kind == ("gpt2", "smollm"):
             return _byte_level(file)
-        if kind[0] == "llama" and file.metadata.get("tokenizer.ggml.add_space_prefix") is False:
+        if kind[0] == "llama" and not file.metadata.get("tokenizer.ggml.remove_extra_whitespaces"):
             return _sentencepiece(file)
     except (ValueError, TypeError, OverflowError) as error:  # what the library says of lists it cannot use
         raise _damaged(file, "its vocabulary cannot be used") from error
@@ -85,16 +85,25 @@ def _byte_level(file: GgufFile) -> Tokenizer:
 
 
 def _sentencepiece(file: GgufFile) -> Tokenizer:
-    """SentencePiece's BPE: no merges in the file, the score is the rank; unknown characters fall back to bytes."""
+    """SentencePiece's BPE: no merges in the file, the score is the rank; unknown characters fall back to bytes.
+
+    Unless the file says no, a blank is put in front of the text, and as in llama.cpp after each control token.
+    """
     tokens, types = _vocabulary(file)
     scores = file.metadata.get("tokenizer.ggml.scores")
     if not isinstance(scores, np.ndarray) or scores.shape != (len(tokens),) or not np.isfinite(scores).all():
         raise _damaged(file, "its scores do not fit its vocabulary")
-    unknown, bos = _token(file, tokens, "unknown"), _token(file, tokens, "bos")
+    unknown, bos = tokens[_id(file, tokens, "unknown", 0)], _id(file, tokens, "bos", 1)
+    prefix = file.metadata.get("tokenizer.ggml.add_space_prefix") is not False
     # The file stores the runs of blanks as real blanks.
     tokens = [_BLANK * len(token) if token and not token.strip(" ") else token for token in tokens]
     if len(set(tokens)) != len(tokens):
         raise _damaged(file, "its vocabulary holds a token twice")
+    if prefix and any(types[i] == _USER_DEFINED and token.startswith(_BLANK) for i, token in enumerate(tokens)):
+        raise RequestError(
+            f"{file.path.name} has tokens of blanks and puts a blank in front of the text, which cannot be read from "
+            "GGUF; open the model's Hugging Face folder instead."
+        )
     known = set(tokens)
     normal = np.flatnonzero(types == _NORMAL)
     ranked = [tokens[i] for i in normal[np.argsort(-scores[normal], kind="stable")]]
@@ -113,15 +122,17 @@ def _sentencepiece(file: GgufFile) -> Tokenizer:
             byte_fallback=True,
         )
     )
-    tokenizer.normalizer = normalizers.Replace(" ", _BLANK)
-    tokenizer.decoder = decoders.Sequence([decoders.Replace(_BLANK, " "), decoders.ByteFallback(), decoders.Fuse()])
+    visible = normalizers.Replace(" ", _BLANK)
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(_BLANK), visible]) if prefix else visible
+    strip = [decoders.Strip(" ", 1, 0)] if prefix else []
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace(_BLANK, " "), decoders.ByteFallback(), decoders.Fuse(), *strip]
+    )
     tokenizer.add_special_tokens(_added(tokens, types, _CONTROL))
     # Runs of blanks are matched after the normaliser has made them visible: the longest run wins, as in SentencePiece.
     tokenizer.add_tokens(_added(tokens, types, _USER_DEFINED))
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{bos} $A",
-        pair=f"{bos} $A {bos}:1 $B:1",
-        special_tokens=[(bos, int(file.metadata["tokenizer.ggml.bos_token_id"]))],
+        single=f"{tokens[bos]} $A", pair=f"{tokens[bos]} $A {tokens[bos]}:1 $B:1", special_tokens=[(tokens[bos], bos)]
     )
     return tokenizer
 
@@ -139,11 +150,12 @@ def _vocabulary(file: GgufFile) -> tuple[list[str], np.ndarray[Any, Any]]:
     return tokens, types
 
 
-def _token(file: GgufFile, tokens: list[str], key: str) -> str:
-    index = file.metadata.get(f"tokenizer.ggml.{key}_token_id")
+def _id(file: GgufFile, tokens: list[str], key: str, default: int) -> int:
+    """The id of a special token; where the file is silent, Llama's own, as llama.cpp takes them."""
+    index = file.metadata.get(f"tokenizer.ggml.{key}_token_id", default)
     if not isinstance(index, int) or not 0 <= index < len(tokens):
         raise _damaged(file, f"its {key} token is missing")
-    return tokens[index]
+    return index
 
 
 def _added(tokens: list[str], types: np.ndarray[Any, Any], kind: int) -> list[AddedToken]:

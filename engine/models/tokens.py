@@ -138,11 +138,13 @@ class ModelTokenizer:
         """
         if not text:
             raise RequestError('The token is empty; give one token, such as " Austin".')
-        ids = self._encode_text(text)
+        ids = self._encode_exactly(text)
         if len(ids) == 1 and self.join(ids) == text:
             return ids[0]
-        if not ids or self.join(ids) != text:
+        if not ids or self.join(ids) not in (text, f" {text}"):
             raise RequestError(f"{text!r} holds a character that this model's vocabulary lacks; give another token.")
+        if len(ids) == 1:
+            raise RequestError(f"{text!r} is a token only with a blank in front; give {f' {text}'!r}.")
         listed = ", ".join(repr(part) for part in self.texts(ids[:8])) + (", ..." if len(ids) > 8 else "")
         raise RequestError(f"{text!r} is {len(ids)} tokens ({listed}); give exactly one of the model's tokens.")
 
@@ -153,6 +155,16 @@ class ModelTokenizer:
             if not 0 <= token_id < self.vocab_size:
                 raise RequestError(f"The model has no token {token_id}; its ids go from 0 to {self.vocab_size - 1}.")
         return list(token_ids)
+
+    def _encode_exactly(self, text: str) -> list[int]:
+        """The tokens that `text` is where it stands in the middle of a text: Llama's put a blank in front of any."""
+        ids = self._encode_text(text)
+        if self.join(ids) != f" {text}":
+            return ids
+        if text.startswith(" ") and text.strip(" "):
+            return self._encode_text(text[1:])
+        known = self._tokenizer.token_to_id(text.replace(" ", _BLANK))
+        return ids if known is None else [known]
 
     def _encode_text(self, text: str) -> list[int]:
         try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import struct
+from typing import Any
 
 import regex  # type: ignore[import-untyped]  # it has no types; transformers brings it
 import sentencepiece
@@ -37,6 +39,50 @@ class PlainBpe:
             if rank == 1 << 30:
                 return [self.ids[part] for part in parts]
             parts[at : at + 2] = [parts[at] + parts[at + 1]]
+
+
+def trained_sentencepiece(text: str, vocabulary: int) -> sentencepiece.SentencePieceProcessor:
+    """SentencePiece trained on a text with the settings of Llama's: BPE, bytes, digits alone, a blank in front."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(text.splitlines()),
+        model_writer=model,
+        vocab_size=vocabulary,
+        model_type="bpe",
+        byte_fallback=True,
+        split_digits=True,
+        allow_whitespace_only_pieces=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        add_dummy_prefix=True,
+        character_coverage=1.0,
+        minloglevel=2,
+    )
+    processor = sentencepiece.SentencePieceProcessor()
+    processor.LoadFromSerializedProto(model.getvalue())
+    return processor
+
+
+def gguf_fields(processor: sentencepiece.SentencePieceProcessor) -> dict[str, Any]:
+    """Its vocabulary as llama.cpp's converter writes it (convert_hf_to_gguf.py, `_create_vocab_sentencepiece`)."""
+    types = []
+    for index in range(processor.vocab_size()):
+        flags = (processor.IsUnknown(index), processor.IsControl(index), processor.IsUnused(index))
+        types.append(next((kind for kind, flag in zip((2, 3, 5), flags, strict=True) if flag), 1))
+        if processor.IsByte(index):
+            types[index] = 6
+    return {
+        "model": "llama",
+        "pre": "default",
+        "tokens": [processor.IdToPiece(index) for index in range(processor.vocab_size())],
+        "scores": [processor.GetScore(index) for index in range(processor.vocab_size())],
+        "token_type": types,
+        "merges": None,
+        "unknown_token_id": processor.unk_id(),
+        "bos_token_id": processor.bos_id(),
+        "eos_token_id": processor.eos_id(),
+        "padding_token_id": None,
+    }
 
 
 def _field(number: int, kind: int, payload: bytes) -> bytes:

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from engine.errors import RequestError
 from engine.models import starters
 from engine.models.gguf_file import GgufFile
 from engine.models.gguf_tokenizer import build_tokenizer
 from engine.models.prompt import Prompt
+from engine.models.tokens import ModelTokenizer
 from tests.engine.models.gguf_samples import MERGES, vocabulary, write_llama
-from tests.engine.models.reference_tokenizers import PlainBpe, sentencepiece_of
+from tests.engine.models.reference_tokenizers import PlainBpe, gguf_fields, sentencepiece_of, trained_sentencepiece
 
 if TYPE_CHECKING:
     from engine.models.language_model import LanguageModel
 
+SCORES = [0.0] * len(vocabulary())
 Encode = Callable[[str], list[int]]
 TEXTS = [
     "The capital of Texas is",
@@ -147,8 +153,9 @@ def test_a_small_vocabulary_merges_as_told(tmp_path: Path) -> None:
         ({"tokens": ["a"] * len(vocabulary())}, "holds a token twice"),
         ({"tokens": ["a" * 2000, *vocabulary()[1:]]}, "more than 1,024 characters"),
         ({"model": "llama", "add_space_prefix": False}, "scores do not fit"),
-        ({"model": "llama", "add_space_prefix": True}, "cannot be read from GGUF"),
-        ({"model": "llama", "add_space_prefix": False, "scores": [float("nan")] * len(vocabulary())}, "scores"),
+        ({"model": "llama", "remove_extra_whitespaces": True}, "cannot be read from GGUF"),
+        ({"model": "llama", "scores": SCORES, "unknown_token_id": 1 << 20}, "unknown token is missing"),
+        ({"model": "llama", "add_space_prefix": False, "scores": [float("nan")] * len(SCORES)}, "scores"),
     ],
 )
 def test_tokenizers_that_cannot_be_built_are_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
@@ -188,3 +195,61 @@ def test_a_small_sentencepiece_takes_the_best_score_first(tmp_path: Path) -> Non
         assert tokenizer.encode("aba", add_special_tokens=False).tokens == expected
         assert tokenizer.encode("c b", add_special_tokens=False).tokens == ["<0x63>", "▁", "b"]
         assert tokenizer.decode(tokenizer.encode("é a").ids) == "é a"
+
+
+@pytest.fixture(scope="module")
+def llama_kind(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelTokenizer, Encode]:
+    """A tokenizer of Llama's kind, trained here, through a GGUF file; and SentencePiece itself."""
+    corpus = resources.files("resources").joinpath("fidelity_text.txt").read_text(encoding="utf-8")
+    reference = trained_sentencepiece(corpus + "\n".join(TEXTS[:-4]), 1200)
+    with tiny(tmp_path_factory.mktemp("llama"), **gguf_fields(reference)) as file:
+        tokenizer = Tokenizer.from_str(build_tokenizer(file).to_str())  # as a prepared folder keeps it
+        bos = file.metadata["tokenizer.ggml.bos_token_id"]
+    return ModelTokenizer(tokenizer, vocab_size=1200, bos_id=bos), reference.EncodeAsIds
+
+
+def test_llama_ids_are_sentencepieces(llama_kind: tuple[ModelTokenizer, Encode]) -> None:
+    tokenizer, reference = llama_kind
+    for text in TEXTS + random_texts(2000):
+        ids = tokenizer.encode(Prompt(text, bos=False))
+        assert ids == reference(text), text
+        assert tokenizer.join(ids) == f" {text}"
+        assert tokenizer.encode(Prompt(text)) == [1, *ids]
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1))
+def test_any_text_has_sentencepieces_ids(llama_kind: tuple[ModelTokenizer, Encode], text: str) -> None:
+    tokenizer, reference = llama_kind
+    assert tokenizer.encode(Prompt(text, bos=False)) == reference(text)
+
+
+def test_a_control_token_is_itself_and_a_blank_follows_as_in_llama_cpp(
+    llama_kind: tuple[ModelTokenizer, Encode],
+) -> None:
+    tokenizer, reference = llama_kind
+    assert tokenizer.encode(Prompt("<s>Texas is")) == [1, *reference("Texas is")]
+    assert tokenizer.encode(Prompt("is</s>Texas", bos=False)) == [*reference("is"), 2, *reference("Texas")]
+
+
+def test_a_token_is_named_as_it_stands_in_a_text(llama_kind: tuple[ModelTokenizer, Encode]) -> None:
+    tokenizer, reference = llama_kind
+    (the,) = reference("the")
+    assert tokenizer.token_text(the) == " the"
+    assert tokenizer.single_token(" the") == the
+    with pytest.raises(RequestError, match="only with a blank in front; give ' the'"):
+        tokenizer.single_token("the")
+    inside = tokenizer.single_token("t")
+    assert tokenizer.token_text(inside) == "t"
+    assert tokenizer.single_token(" t") != inside
+    assert tokenizer.token_text(tokenizer.single_token(" ")) == " "
+    with pytest.raises(RequestError, match="is [2-9] tokens"):
+        tokenizer.single_token("thequick")
+
+
+def test_tokens_of_blanks_beside_a_blank_in_front_are_refused(tmp_path: Path) -> None:
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "a", "▁▁"]
+    fields = {"tokens": tokens, "token_type": [2, 3, 3, *[6] * 256, 1, 1, 4], "scores": [0.0] * len(tokens)}
+    with tiny(tmp_path, model="llama", **fields) as file, pytest.raises(RequestError, match="Hugging Face folder"):
+        build_tokenizer(file)
+    with tiny(tmp_path, model="llama", add_space_prefix=False, **fields) as file:
+        assert build_tokenizer(file).encode("a  a", add_special_tokens=False).tokens == ["a", "▁▁", "a"]
