@@ -11,10 +11,10 @@ from PySide6.QtCore import QBuffer, QByteArray, QIODevice
 from PySide6.QtGui import QColor, QGuiApplication, QImage, QPainter
 from PySide6.QtSvg import QSvgRenderer
 
-from engine.graphs.formats.atomic import written_whole
 from engine.graphs.graph import AttributionGraph
 from engine.graphs.pruning import GraphView
 from engine.graphs.svg import svg_text
+from engine.whole_files import written_whole
 
 LARGEST_SIDE = 16_000  # pixels; a wider picture is scaled down to this
 

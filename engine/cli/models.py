@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.cli.terminal import TerminalProgress, interruptible
 from engine.errors import Cancelled, RequestError
-from engine.graphs.formats.atomic import written_whole
+from engine.whole_files import written_whole
 
 if TYPE_CHECKING:
     from engine.models.catalogue import ModelEntry

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from engine.cli.numbers import share, whole
 from engine.cli.terminal import TerminalProgress, interruptible
 from engine.errors import RequestError
-from engine.graphs.formats.atomic import written_whole
 from engine.graphs.titles import title_of
 from engine.progress import part
 from engine.tracing.spec import Prompt, Target, TraceSpec
+from engine.whole_files import written_whole
 
 if TYPE_CHECKING:
     from engine.projects import Project

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from engine.graphs.colours import DARK, LIGHT, GraphColours, signed_ramp
 from engine.graphs.edge_ranking import STRONGEST, EdgeRanking
-from engine.graphs.formats.atomic import written_whole
 from engine.graphs.glyphs import (
     SIZES,
     column_name,
@@ -31,6 +30,7 @@ from engine.graphs.layout import Layout, lay_out
 from engine.graphs.pruning import GraphView
 from engine.graphs.svg_shapes import TEXT, glyph_shape, shortened, text_line, text_width
 from engine.graphs.visible_text import visible_text
+from engine.whole_files import written_whole
 
 WIDTH, HEIGHT = 1160.0, 700.0  # of the grid, unless crowded cells need more
 LARGEST_STRETCH = 2.4

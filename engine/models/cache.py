@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import MachineError
+from engine.whole_files import written_whole
 
 CACHE_VARIABLE = "CIRCUIT_LOUPE_CACHE"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -123,14 +124,6 @@ def read_json(path: Path, largest: int = 1 << 26) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}{_PARTIAL}")
-    try:
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
-            json.dump(value, file, indent=2, ensure_ascii=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Write a JSON file whole or not at all; raises as `written_whole` does."""
+    with written_whole(path) as file:
+        file.write((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())

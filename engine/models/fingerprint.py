@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from engine.errors import MachineError
 from engine.models.cache import cache_root, read_json, write_json
 from engine.progress import Progress, checkpoint, silent
 
@@ -45,7 +46,7 @@ def remembered_sha256(path: Path, progress: Progress = silent, cancel: threading
     known.pop(str(path), None)
     known[str(path)] = [stat.st_size, stat.st_mtime_ns, digest]
     # A cache that cannot be written costs time at the next start, nothing else.
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, MachineError):
         store.parent.mkdir(parents=True, exist_ok=True)
         write_json(store, dict(list(known.items())[-_MOST_REMEMBERED:]))
     return digest

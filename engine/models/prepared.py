@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import LoupeError, RequestError
+from engine.errors import LoupeError, MachineError, RequestError
 from engine.models import fingerprint
 from engine.models.cache import machine_errors, new_folder, read_json, require_space, write_json
 from engine.models.gguf_file import GgufFile
@@ -210,7 +210,7 @@ def damage(
         entry["mtime_ns"] = stat.st_mtime_ns
     if touched:
         # The files are right and were only copied or touched: note their new times, if that can be done.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(MachineError):
             write_json(folder / MANIFEST, manifest)
     return None
 

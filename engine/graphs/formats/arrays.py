@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from engine.errors import RequestError
-from engine.graphs.formats.atomic import written_whole
 from engine.graphs.formats.graph_file import GraphFile, Groups, annotations_as_json, read_annotations
 from engine.graphs.formats.promises import MAX_EDGES, require_promises
 from engine.graphs.graph import KIND_NAMES, AttributionGraph
+from engine.whole_files import written_whole
 
 FORM = "npz arrays"
 NODE_COLUMNS = ("kind", "layer", "position", "feature", "activation", "influence")

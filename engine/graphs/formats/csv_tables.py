@@ -19,7 +19,6 @@ from typing import IO, Any
 
 from engine.errors import RequestError
 from engine.graphs.formats.arrays import require_plain
-from engine.graphs.formats.atomic import written_whole
 from engine.graphs.formats.graph_file import GraphFile, Groups
 from engine.graphs.formats.json_document import LARGEST_FILE as LARGEST_JSON
 from engine.graphs.formats.json_document import parse_json
@@ -34,6 +33,7 @@ from engine.graphs.formats.whole_graph import (
     read_graph_text,
 )
 from engine.graphs.graph import AttributionGraph
+from engine.whole_files import written_whole
 
 FORM = "CSV tables"
 NODES, EDGES, GRAPH = "nodes.csv", "edges.csv", "graph.json"

@@ -15,7 +15,6 @@ from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
 from engine.errors import RequestError
-from engine.graphs.formats.atomic import written_whole
 from engine.graphs.formats.graph_file import GraphFile, Groups
 from engine.graphs.formats.json_document import parse_json
 from engine.graphs.formats.promises import MAX_EDGES, MAX_NODES
@@ -29,6 +28,7 @@ from engine.graphs.formats.whole_graph import (
     read_graph_text,
 )
 from engine.graphs.graph import AttributionGraph
+from engine.whole_files import written_whole
 
 FORM = "GraphML"
 LARGEST_FILE = 4 * 2**30

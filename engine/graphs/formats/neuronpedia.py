@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from engine.errors import RequestError
-from engine.graphs.formats.atomic import written_whole
 from engine.graphs.formats.graph_file import Groups
 from engine.graphs.formats.kept_fields import Record, put_back
 from engine.graphs.formats.neuronpedia_nodes import cantor, captions, label_of, node_records
 from engine.graphs.formats.neuronpedia_params import NodeKeys, Params, read_params, write_params
 from engine.graphs.graph import AttributionGraph, NodeKind
 from engine.graphs.pruning import GraphView, everything, prune
+from engine.whole_files import written_whole
 
 __all__ = ["OWN", "as_document", "cantor", "link_weights", "write_json"]
 
