@@ -122,7 +122,7 @@ def _set(file: TensorFile, config: Settings, weights: ModelWeights) -> _Set:
         config.refuse(
             "activation_fn",
             f"is {activation}, which chooses features over layers or prompts together; convert it to jumprelu with the "
-            "library's convert_to_jumprelu first",
+            "library's script convert_batchtopk_to_jumprelu first",
         )
     if tying not in ("none", "per_source", "per_target"):
         config.refuse("decoder_tying", f"is {tying}; none, per_source and per_target are read")

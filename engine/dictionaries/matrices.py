@@ -68,6 +68,12 @@ class FileMatrix:
         part = self.mapped[:, start:stop]
         return FileMatrix(self.path, self.name, shape, self.dtype, part, self.device, self.target)
 
+    def from_first(self, start: int, stop: int) -> FileMatrix:
+        """Only the rows [start, stop)."""
+        part = self.mapped[:, start:stop] if self.transposed else self.mapped[start:stop]
+        shape = (stop - start, *self.shape[1:])
+        return FileMatrix(self.path, self.name, shape, self.dtype, part, self.device, self.target, self.transposed)
+
     def _ready(self, values: np.ndarray) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(values))
         if self.dtype is torch.bfloat16:
@@ -115,6 +121,27 @@ class ScaledMatrix:
                 f"{self.name} times its norms and scales is not finite in {rows.dtype}; get the dictionary again."
             )
         return rows
+
+
+@dataclass(frozen=True)
+class SummedMatrix:
+    """The sum of matrices (n, d), as where a feature is written by two decoders at one place."""
+
+    parts: tuple[Matrix, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, d)."""
+        return tuple(self.parts[0].shape)
+
+    def rows(self, index: Tensor, place: int | None = None) -> Tensor:
+        """(k, d) rows."""
+        assert place is None
+        return torch.stack([take_rows(part, index) for part in self.parts]).sum(0)
+
+    def whole(self) -> Tensor:
+        """(n, d)."""
+        return torch.stack([in_memory(part) for part in self.parts]).sum(0)
 
 
 @dataclass(frozen=True)

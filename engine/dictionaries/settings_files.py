@@ -7,22 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
-
 from engine.dictionaries.tensor_headers import label, printable
 from engine.errors import RequestError
+from engine.models.plain_yaml import parse_yaml
 
 LARGEST_SETTINGS = 1 << 20
 LONGEST_TEXT = 200
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """YAML's safe loader without anchors: a file of a few lines could otherwise unfold into gigabytes."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not read")
-        return super().compose_node(parent, index)
 
 
 class Settings:
@@ -109,9 +99,8 @@ def read_yaml(path: Path) -> Settings:
         return Settings(path, {})
     text = _bounded(path, LARGEST_SETTINGS)
     try:
-        raw = yaml.load(text, Loader=_PlainLoader)
-    # Numbers of thousands of digits, dates without a month 13: the loader passes Python's own errors on.
-    except (yaml.YAMLError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raw = parse_yaml(text)
+    except ValueError as error:
         raise RequestError(f"{path} is not a readable YAML file; get the dictionary again.") from error
     return _settings(path, {} if raw is None else raw)
 

@@ -6,9 +6,14 @@ With x' = x sqrt(d) / in_norm, the coder of layer l at its i-th target, layer m 
 
 and layer m's output is out_norm_m / sqrt(d) times the sum over all l that reach it. Where decoders are tied
 (`coalesce_topk: concat`), all sources are decoded by layer m's own W_dec, with its b_dec and W_skip once; where they
-are tied by source (`per_source_tied`), by the source's. All of that is affine in a, so that it is folded exactly: norms
-and scales into the matrices, biases into layer m's b_dec, and post_enc is the transcoder's offset.
-Format: clt-training at commit cf9821f.
+are joined there (`per-layer`), by the n rows of that W_dec that are theirs, in the order of the layers; where they are
+tied by source (`per_source_tied`), by the source's. With `secondary_target_tied` all of them are decoded once more by
+layer m's own first decoder, with its bias and skip. All of that is affine in a, so that it is folded exactly: norms and
+scales into the matrices, biases into layer m's b_dec, and post_enc is the transcoder's offset.
+
+Active are the k largest of a position (`topk`), the largest of each of k groups (`groupmax`), or k a position of the
+prompt together (`batchtopk`, of which a batch is then the prompt).
+Format and formulas: clt-training at commit cf9821f, sparse_coder.py, runner.py and fused_encoder.py.
 """
 
 from __future__ import annotations
@@ -20,12 +25,15 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from engine.dictionaries.matrices import Matrix, ScaledMatrix, StackedMatrix
+from engine.dictionaries.matrices import Matrix, ScaledMatrix, StackedMatrix, SummedMatrix
 from engine.dictionaries.settings_files import Settings
 from engine.dictionaries.tensor_files import Placement, TensorFile
 from engine.dictionaries.tensor_headers import label
-from engine.dictionaries.transcoders import ReadSite, Transcoder, WriteSite
+from engine.dictionaries.transcoders import Choice, ReadSite, Transcoder, WriteSite
 from engine.errors import RequestError
+
+CHOICES: dict[str, Choice] = {"topk": "position", "groupmax": "group", "batchtopk": "prompt"}
+_BY_TARGET = ("concat", "per-layer")  # one decoder a target, whatever the source
 
 
 @dataclass(frozen=True)
@@ -44,17 +52,30 @@ class SparseCoder:
         self.n = file.length("encoder.bias")
         self.top_k = config.count("k", 32)
         self.n_targets = config.count("n_targets", 0, least=0)
-        self.tied = config.text("coalesce_topk", "none")
-        if self.n_targets:
-            self._refuse_coupled()
-
-    def _refuse_coupled(self) -> None:
-        if self.tied not in ("none", "concat"):
-            self.config.refuse("coalesce_topk", f"is {self.tied}; none and concat are read")
-        if self.tied == "concat" and self.config.flag("topk_coalesced"):
+        self.choice = self._choice()
+        self.tied = config.text("coalesce_topk", "none") if self.n_targets else "none"
+        self.tied_twice = self.n_targets > 0 and config.flag("secondary_target_tied")
+        if self.tied not in ("none", *_BY_TARGET):
+            self.config.refuse("coalesce_topk", f"is {self.tied}; none, concat and per-layer are read")
+        if self.by_target and self.config.flag("topk_coalesced"):
             self.config.refuse("topk_coalesced", "is true: a feature may then be active for some layers only")
-        if self.config.flag("secondary_target_tied"):
-            self.config.refuse("secondary_target_tied", "is true, which is not read")
+        if self.by_target and self.tied_twice:
+            self.config.refuse("secondary_target_tied", "is true beside coalesce_topk; one of the two is read")
+
+    def _choice(self) -> Choice:
+        activation = self.config.text("activation", "topk")
+        if activation not in CHOICES:
+            self.config.refuse("activation", f"is {activation}; {', '.join(CHOICES)} are read")
+        if activation == "groupmax" and self.n % self.top_k:
+            self.config.refuse(
+                "k", f"is {self.top_k}, which does not divide the {self.n} features of {label(self.file.path)} evenly"
+            )
+        return CHOICES[activation]
+
+    @property
+    def by_target(self) -> bool:
+        """Whether a layer has one decoder for all sources that reach it."""
+        return self.tied in _BY_TARGET
 
     @cached_property
     def in_scale(self) -> Tensor:
@@ -91,6 +112,15 @@ class SparseCoder:
         name = self._name("W_dec", target)
         return self.file.matrix(name, (self.n, self._d), self._placement)
 
+    def joined_decoder(self, rank: int) -> Matrix:
+        """(n, d) the part of a decoder for several sources that is the source's of this rank, before scales."""
+        rows = self.n * max(1, self.config.count("n_sources", 1, least=0))
+        if (rank + 1) * self.n > rows:
+            self.config.refuse("n_sources", f"leaves no rows of W_dec for {rank + 1} layers of {self.n} features")
+        whole = self.file.mapped("W_dec", (rows, self._d), self._placement)
+        part = whole.from_first(rank * self.n, (rank + 1) * self.n)
+        return part.whole() if self._placement.resident else part
+
     def decoder_bias(self, target: int) -> Tensor:
         """(d,) for the i-th target, before scales."""
         return self.file.tensor(self._name("b_dec", target), (self._d,), self._placement)
@@ -119,6 +149,7 @@ class SparseCoder:
             w_dec=scaled_decoder(self, self.decoder(0), scale, self.out_scale),
             b_dec=self.decoder_bias(0) * self.out_scale,
             top_k=self.top_k,
+            choice=self.choice,
             w_skip=None if skip is None else skip * self.out_scale,
             reads=self.sites.reads,
             writes=self.sites.writes,
@@ -152,10 +183,10 @@ def cross_layer(coders: Mapping[int, SparseCoder], n_layers: int) -> dict[int, T
     """A cross-layer set's transcoders; sources reach n_targets layers each, or as many as the model has."""
     first = next(iter(coders.values()))
     for coder in coders.values():
-        if coder.tied == "concat" and coder.n != first.n:
+        if (coder.by_target or coder.tied_twice) and coder.n != first.n:
             raise RequestError(
                 f"{label(coder.file.path)} has {coder.n} features and {label(first.file.path)} {first.n}; where "
-                "decoders are tied (coalesce_topk), every layer needs as many: get the dictionary again."
+                "decoders are tied by target, every layer needs as many: get the dictionary again."
             )
     if missing := [layer for layer in range(n_layers) if layer not in coders]:
         raise RequestError(
@@ -169,43 +200,64 @@ def cross_layer(coders: Mapping[int, SparseCoder], n_layers: int) -> dict[int, T
 def _cross_transcoder(layer: int, coders: Mapping[int, SparseCoder], reached: Mapping[int, range]) -> Transcoder:
     coder, parts, offsets = coders[layer], [], []
     for target, at in enumerate(reached[layer]):
-        own = coders[at]
-        decoder = own.decoder(0) if own.tied == "concat" else coder.decoder(0 if _by_source(coder) else target)
-        scale = coder.post_enc_scale(target)
-        parts.append(scaled_decoder(coder, decoder, scale, _share(layer, at, coders, reached) * own.out_scale))
+        parts.append(_decoder(layer, at, coders, reached))
         post = coder.post_enc(target)
         offsets.append(torch.zeros_like(coder.encoder_bias()) if post is None else post)
-        _refuse_cross_skip(coder, own, target)
+        _refuse_cross_skip(coder, coders[at], target)
     offset, skip = torch.stack(offsets), coder.skip(0)
+    times = 2 if coder.tied_twice else 1
     return Transcoder(
         w_enc=coder.encoder(),
         b_enc=coder.encoder_bias(),
         w_dec=StackedMatrix(tuple(parts)),
         b_dec=_bias(layer, coders, reached) * coder.out_scale,
         top_k=coder.top_k,
-        w_skip=None if skip is None else skip * coder.out_scale,
+        choice=coder.choice,
+        w_skip=None if skip is None else skip * coder.out_scale * times,
         reads=coder.sites.reads,
         writes=coder.sites.writes,
         offset=offset if offset.count_nonzero() else None,
     )
 
 
+def _decoder(layer: int, at: int, coders: Mapping[int, SparseCoder], reached: Mapping[int, range]) -> Matrix:
+    """(n, d) what an active value of a layer is multiplied by where it is written, scales included."""
+    coder, own, target = coders[layer], coders[at], at - layer
+    if own.tied == "concat":
+        decoder = own.decoder(0)
+    elif own.tied == "per-layer":
+        decoder = own.joined_decoder(_sources(at, reached).index(layer))
+    else:
+        decoder = coder.decoder(0 if _by_source(coder) else target)
+    scale, share = coder.post_enc_scale(target), _share(layer, at, coders, reached)
+    scaled = scaled_decoder(coder, decoder, scale, share * own.out_scale)
+    if not own.tied_twice:
+        return scaled
+    return SummedMatrix((scaled, scaled_decoder(coder, own.decoder(0), scale, own.out_scale)))
+
+
+def _sources(at: int, reached: Mapping[int, range]) -> list[int]:
+    """The layers that reach a layer, from the lowest up."""
+    return sorted(source for source, layers in reached.items() if at in layers)
+
+
 def _bias(layer: int, coders: Mapping[int, SparseCoder], reached: Mapping[int, range]) -> Tensor:
     """(d,) what every source that reaches a layer adds to it, before the output's scale."""
-    total = coders[layer].decoder_bias(0)
-    if coders[layer].tied == "concat":
+    own = coders[layer]
+    total = own.decoder_bias(0) * (2 if own.tied_twice else 1)
+    if own.by_target:
         return total
-    for source, coder in coders.items():
-        if source < layer and layer in reached[source]:
-            total = total + coder.decoder_bias(layer - source) * _share(source, layer, coders, reached)
+    for source in _sources(layer, reached):
+        if source < layer:
+            total = total + coders[source].decoder_bias(layer - source) * _share(source, layer, coders, reached)
     return total
 
 
 def _share(source: int, at: int, coders: Mapping[int, SparseCoder], reached: Mapping[int, range]) -> float:
     """What a source's contribution is divided by at a later layer (`divide_cross_layer`), as a factor."""
-    if source == at or coders[at].tied == "concat" or not coders[at].config.flag("divide_cross_layer"):
+    if source == at or coders[at].by_target or not coders[at].config.flag("divide_cross_layer"):
         return 1.0
-    return 1 / max(1, sum(at in layers for layers in reached.values()) - 1)
+    return 1 / max(1, len(_sources(at, reached)) - 1)
 
 
 def _by_source(coder: SparseCoder) -> bool:
@@ -214,7 +266,7 @@ def _by_source(coder: SparseCoder) -> bool:
 
 def _refuse_cross_skip(coder: SparseCoder, own: SparseCoder, target: int) -> None:
     """A skip into a later layer is a path of its own, which the tracer does not sweep: refused unless it is zero."""
-    if target == 0 or own.tied == "concat":
+    if target == 0 or own.by_target:
         return
     skip = coder.skip(target)
     if skip is not None and skip.count_nonzero():

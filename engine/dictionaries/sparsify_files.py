@@ -1,8 +1,9 @@
 """EleutherAI sparsify's transcoders: a folder a hookpoint with cfg.json and sae.safetensors.
 
 Tensors: encoder.weight (n, d), encoder.bias (n,), W_dec (n, d), b_dec (d,), optionally W_skip (d, d) with
-y += W_skip x. The k largest of ReLU(z) are active, k in cfg.json; a transcoder's input is not centred. Both hooks are
-those of the module that the folder is named after, which reads its input and writes its output. Its fork clt-training
+y += W_skip x. The k largest of ReLU(z) are active, or the largest of each of k groups (`groupmax`), k in cfg.json; a
+transcoder's input is not centred. Both hooks are those of the module that the folder is named after, which reads its
+input and writes its output. Its fork clt-training
 adds
 
     norms        x sqrt(d) / in_norm at the input, y out_norm / sqrt(d) at the output,
@@ -57,7 +58,7 @@ def read(path: Path, weights: ModelWeights, progress: Progress, cancel: threadin
         file.require(_TENSORS, "a sparse coder")
         coders[layer] = SparseCoder(file, config, sites, weights.d_model, placement)
     transcoders = _transcoders(coders, weights.n_layers)
-    settings = [(one.reads, one.writes, one.top_k, one.layers_written) for one in transcoders.values()]
+    settings = [(one.reads, one.writes, one.top_k, one.choice, one.layers_written) for one in transcoders.values()]
     return assemble(path, transcoders, list(layers.values()), settings, weights, part(progress, 0.5, 1.0), cancel)
 
 
@@ -73,9 +74,6 @@ def _config(path: Path) -> Settings:
     config = read_json(path)
     if not config.flag("transcode"):
         config.refuse("transcode", "is not true: this is an autoencoder, and circuits are traced through transcoders")
-    activation = config.text("activation", "topk")
-    if activation != "topk":
-        config.refuse("activation", f"is {activation}, whose choice of features is not read; topk is")
     return config
 
 

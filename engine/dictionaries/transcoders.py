@@ -2,7 +2,8 @@
 
 a = activation(W_enc x + b_enc), y_m ~ sum over l <= m of a_l W_dec[l -> m] + b_dec_m (+ W_skip x_m). Per-layer
 transcoders write at their own layer only, cross-layer ones at every layer from theirs up (Ameisen et al. 2025).
-JumpReLU keeps a pre-activation above its threshold, ReLU a positive one, TopK the k largest of a position. Some sets
+JumpReLU keeps a pre-activation above its threshold, ReLU a positive one, TopK the k largest of a position, or the
+largest of each of k groups, or k a position of the whole prompt together. Some sets
 add an offset to an active value before it is written, (a + offset) W_dec: a feature then writes that when it is
 active, and nothing when it is not, so that the offset belongs to what the feature writes and not to the bias.
 """
@@ -22,6 +23,11 @@ from engine.models.recording import LayerRecord
 ReadSite = Literal["mlp_input", "normalised", "residual"]
 # Where its output belongs: the MLP's own output, or that output after a post-norm (the same where there is none).
 WriteSite = Literal["mlp_output", "branch_output"]
+# Among which pre-activations TopK chooses: a position's; one in each of k groups of features that lie side by side
+# (GroupMax); or those of all positions, k times as many, at most 4 k of each (BatchTopK, the prompt being the batch).
+Choice = Literal["position", "group", "prompt"]
+# sparsify's BatchTopK looks at no more than so many times k of a position.
+BATCH_REACH = 4
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,7 @@ class Transcoder:
     b_dec: Tensor  # (d,)
     threshold: Tensor | None = None  # (n,) of JumpReLU
     top_k: int | None = None
+    choice: Choice = "position"  # what the k largest are taken of
     w_skip: Tensor | None = None  # (d, d): y += W_skip x
     reads: ReadSite = "mlp_input"
     writes: WriteSite = "branch_output"
@@ -59,9 +66,7 @@ class Transcoder:
     def gate(self, pre: Tensor) -> Tensor:
         """(T, n) bool: which features are active."""
         if self.top_k is not None:
-            kept = pre.topk(min(self.top_k, pre.shape[-1]), dim=-1).indices
-            mask = torch.zeros_like(pre, dtype=torch.bool).scatter_(-1, kept, True)
-            return mask & (pre > 0)
+            return _largest(pre, self.top_k, self.choice) & (pre > 0)
         return pre > (0 if self.threshold is None else self.threshold.to(pre.dtype))
 
     def written_share(self, feature: Tensor, value: Tensor, place: int) -> Tensor | None:
@@ -75,6 +80,19 @@ class Transcoder:
         """(T, n) for inputs x (T, d), zero where not active."""
         pre = self.pre_activations(x)
         return torch.where(self.gate(pre), pre, 0)
+
+
+def _largest(pre: Tensor, k: int, choice: Choice) -> Tensor:
+    """(T, n) bool: the pre-activations that TopK keeps, negative ones among them."""
+    n = pre.shape[-1]
+    if choice == "group":
+        kept = pre.view(len(pre), k, -1).argmax(-1) + torch.arange(0, n, n // k, device=pre.device)
+    else:
+        kept = pre.topk(min(k * BATCH_REACH if choice == "prompt" else k, n), dim=-1).indices
+    mask = torch.zeros_like(pre, dtype=torch.bool).scatter_(-1, kept, True)
+    if choice == "prompt" and (candidates := pre[mask]).numel() > k * len(pre):
+        mask &= pre >= candidates.topk(k * len(pre)).values[-1]
+    return mask
 
 
 def site_input(record: LayerRecord, gain: Tensor, reads: ReadSite) -> Tensor:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from engine.errors import MachineError, RequestError
@@ -235,12 +235,11 @@ def _references(text: bytes, entry: PublishedEntry) -> Iterator[tuple[str, str |
 
     Form: circuit-tracer's config.yaml.
     """
-    import yaml
+    from engine.models.plain_yaml import parse_yaml
 
     try:
-        config: Any = yaml.safe_load(text.decode())
-        addresses = config.get("transcoders", [])
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, RecursionError) as error:
+        addresses = parse_yaml(text.decode()).get("transcoders", [])
+    except (ValueError, AttributeError) as error:
         raise RequestError(f"{_CONFIG} of {entry.repository} cannot be read; look at {entry.page}.") from error
     if not isinstance(addresses, list) or len(addresses) > _MOST_NAMED:
         raise RequestError(f"{_CONFIG} of {entry.repository} cannot be read; look at {entry.page}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from tests.engine.dictionaries.layout import LAYERS, D, N, Written, jump, numbers, save, top_k
+from tests.engine.dictionaries.layout import LAYERS, D, N, Written, batch_top_k, jump, numbers, save, top_k
 
 
 def circuit_tracer_cross(folder: Path, *, jump_relu: bool, skip: bool) -> Written:
@@ -62,27 +63,39 @@ def gemma_scope_2_cross(folder: Path, *, counts: str) -> Written:
     return Written(folder, forward)
 
 
-def clt_training(folder: Path, *, tied: str = "none", reach: int = LAYERS, divide: bool = False) -> Written:
-    """`tied`: "none", "concat" (by target, with skips), "source", or "alone" (per-layer)."""
-    rand, k, parts = numbers(7), 9, []
+def _clt_tensors(rand: Callable[..., Tensor], count: int, tied: str, sources: int) -> dict[str, Tensor]:
+    """One layer's file: `count` targets (0: a per-layer transcoder), `sources` layers that reach it."""
+    part = {"encoder.weight": rand(N, D), "encoder.bias": rand(N)}
+    part |= {"in_norm": rand(1).abs() + 1, "out_norm": rand(1).abs() + 1}
+    many = range(max(count, 1))
+    for name in ("post_enc", "post_enc_scale"):
+        part |= {name if not count else f"{name}s.{i}": rand(N) for i in many}
+    if count and tied in ("none", "source", "twice"):
+        part |= {f"b_decs.{i}": rand(D) for i in many}
+        return part | ({f"W_decs.{i}": rand(N, D) for i in many} if tied == "none" else {"W_dec": rand(N, D)})
+    joined = sources if tied == "per-layer" else 1
+    return part | {"W_dec": rand(N * joined, D), "b_dec": rand(D), "W_skip": rand(D, D)}
+
+
+def clt_training(
+    folder: Path, *, tied: str = "none", reach: int = LAYERS, divide: bool = False, activation: str = "topk"
+) -> Written:
+    """`tied`: "none", "concat" (by target, with skips), "per-layer" (joined by target, with skips), "source", "twice"
+    (by source and then by target), or "alone" (per-layer)."""
+    rand, k, parts = numbers(7), 9 if activation == "topk" else 4, []
+    choose = top_k if activation == "topk" else batch_top_k
+    coalesced = tied in ("concat", "per-layer")
     targets = [0 if tied == "alone" else min(reach, LAYERS - layer) for layer in range(LAYERS)]
-    skip = tied in ("concat", "alone")
+    reaching = [[s for s in range(m + 1) if s == m or m < s + targets[s]] for m in range(LAYERS)]
+    skip = coalesced or tied == "alone"
     for layer, count in enumerate(targets):
-        part = {"encoder.weight": rand(N, D), "encoder.bias": rand(N)}
-        part |= {"in_norm": rand(1).abs() + 1, "out_norm": rand(1).abs() + 1}
-        many = range(max(count, 1))
-        for name, shape in (("post_enc", (N,)), ("post_enc_scale", (N,))):
-            part |= {name if not count else f"{name}s.{i}": rand(*shape) for i in many}
-        if tied in ("none", "source") and count:
-            part |= {f"b_decs.{i}": rand(D) for i in many}
-            part |= {f"W_decs.{i}": rand(N, D) for i in many} if tied == "none" else {"W_dec": rand(N, D)}
-        else:
-            part |= {"W_dec": rand(N, D), "b_dec": rand(D), "W_skip": rand(D, D)}
+        part = _clt_tensors(rand, count, tied, len(reaching[layer]))
         parts.append(part)
         save(part, folder / f"layers.{layer}.mlp" / "sae.safetensors")
-        config = {"activation": "topk", "k": k, "transcode": True, "d_in": D, "normalize_io": True, "n_targets": count}
+        config = {"activation": activation, "k": k, "transcode": True, "d_in": D, "normalize_io": True}
+        config |= {"n_targets": count, "n_sources": len(reaching[layer]), "secondary_target_tied": tied == "twice"}
         config |= {"post_encoder_scale": True, "skip_connection": skip, "divide_cross_layer": divide}
-        config |= {"coalesce_topk": "concat" if tied == "concat" else "none", "per_source_tied": tied == "source"}
+        config |= {"coalesce_topk": tied if coalesced else "none", "per_source_tied": tied in ("source", "twice")}
         (folder / f"layers.{layer}.mlp" / "cfg.json").write_text(json.dumps(config))
     run = {
         "hookpoints": [f"layers.{layer}.mlp" for layer in range(LAYERS)],
@@ -95,20 +108,24 @@ def clt_training(folder: Path, *, tied: str = "none", reach: int = LAYERS, divid
 
     def forward(x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         inner = [x[i] * (D**0.5 / p["in_norm"]) for i, p in enumerate(parts)]
-        a = [top_k(inner[i] @ p["encoder.weight"].T + p["encoder.bias"], k) for i, p in enumerate(parts)]
+        a = [choose(inner[i] @ p["encoder.weight"].T + p["encoder.bias"], k) for i, p in enumerate(parts)]
         y = []
         for m, own in enumerate(parts):
-            sources = [s for s in range(m + 1) if s == m or m < s + targets[s]]
+            sources = reaching[m]
             total = torch.zeros_like(x[m])
-            for s in sources:
+            for rank, s in enumerate(sources):
                 i = m - s
                 value = (a[s] + get(s, "post_enc", i) * (a[s] > 0)) * get(s, "post_enc_scale", i)
-                if tied == "concat":
-                    total = total + value @ own["W_dec"]
+                if coalesced:
+                    start = rank * N if tied == "per-layer" else 0
+                    total = total + value @ own["W_dec"][start : start + N]
                     continue
                 out = value @ get(s, "W_dec", i) + get(s, "b_dec", i)
                 total = total + (out / max(1, len(sources) - 1) if divide and s != m else out)
-            if tied == "concat":
+                total = total + value @ own["W_dec"] if tied == "twice" else total
+            if tied == "twice":
+                total = total + own["b_decs.0"]
+            if coalesced:
                 total = total + own["b_dec"]
             if skip:
                 total = total + inner[m] @ own["W_skip"].mT

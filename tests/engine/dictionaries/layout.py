@@ -53,6 +53,20 @@ def top_k(pre: Tensor, k: int) -> Tensor:
     return torch.zeros_like(pre).scatter(-1, indices, values)
 
 
+def group_max(pre: Tensor, k: int) -> Tensor:
+    """The largest of each of k groups of neighbours, as sparsify's encoder."""
+    values, inside = pre.relu().unflatten(-1, (k, -1)).max(-1)
+    return torch.zeros_like(pre).scatter(-1, torch.arange(0, pre.shape[1], pre.shape[1] // k) + inside, values)
+
+
+def batch_top_k(pre: Tensor, k: int) -> Tensor:
+    """clt-training's encoder: k a row of all rows together, no more than 4 k of one."""
+    few = pre.relu().topk(4 * k, dim=-1).values
+    smallest = few.flatten().topk(k * len(pre)).values.min()
+    values, indices = torch.where(pre.relu() < smallest, 0, pre.relu()).topk(4 * k, dim=-1)
+    return torch.zeros_like(pre).scatter(-1, indices, values)
+
+
 def stored(tensor: Tensor) -> Tensor:
     return tensor.contiguous().clone()
 

@@ -47,11 +47,16 @@ LAYOUTS = (
     _layout("saelens-jump-skip", "SAELens", "neox", _RAW, _OUT, saelens, architecture="jumprelu_skip_transcoder"),
     _layout("sparsify", _CLT, "mistral", _IN, _OUT, sparsify, skip=False),
     _layout("sparsify-skip", _CLT, "neox", _IN, _OUT, sparsify, skip=True),
+    _layout("sparsify-groups", _CLT, "qwen2", _IN, _OUT, sparsify, skip=True, activation="groupmax"),
     _layout("clt-training", _CLT, "llama", _MID, _OUT, clt_training),
     _layout("clt-training-near", _CLT, "llama", _MID, _OUT, clt_training, reach=2, divide=True),
     _layout("clt-training-divided", _CLT, "llama", _MID, _OUT, clt_training, divide=True),
     _layout("clt-training-concat", _CLT, "llama", _MID, _OUT, clt_training, tied="concat"),
     _layout("clt-training-by-source", _CLT, "phi3", _MID, _OUT, clt_training, tied="source"),
+    _layout("clt-training-joined", _CLT, "llama", _MID, _OUT, clt_training, tied="per-layer"),
+    _layout("clt-training-joined-near", _CLT, "olmo2", _MID, _OUT, clt_training, tied="per-layer", reach=2),
+    _layout("clt-training-twice", _CLT, "llama", _MID, _OUT, clt_training, tied="twice", divide=True),
+    _layout("clt-training-batch", _CLT, "llama", _MID, _OUT, clt_training, activation="batchtopk"),
     _layout("clt-training-alone", _CLT, "llama", _MID, _OUT, clt_training, tied="alone"),
     *(
         _layout(

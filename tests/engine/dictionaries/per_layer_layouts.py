@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 from torch import Tensor
 
-from tests.engine.dictionaries.layout import LAYERS, D, N, Written, jump, numbers, save, top_k
+from tests.engine.dictionaries.layout import LAYERS, D, N, Written, group_max, jump, numbers, save, top_k
 
 
 def circuit_tracer_plain(folder: Path) -> Written:
@@ -107,19 +107,20 @@ def saelens(folder: Path, *, architecture: str, nested: bool = True) -> Written:
     return Written(folder, forward)
 
 
-def sparsify(folder: Path, *, skip: bool) -> Written:
-    rand, parts, k = numbers(6), [], 7
+def sparsify(folder: Path, *, skip: bool, activation: str = "topk") -> Written:
+    rand, parts, k = numbers(6), [], 10 if activation == "groupmax" else 7
+    choose = group_max if activation == "groupmax" else top_k
     for layer in range(LAYERS):
         part = {"encoder.weight": rand(N, D), "encoder.bias": rand(N), "W_dec": rand(N, D), "b_dec": rand(D)}
         part |= {"W_skip": rand(D, D)} if skip else {}
         parts.append(part)
         here = folder / f"layers.{layer}.mlp"
         save(part, here / "sae.safetensors")
-        config = {"activation": "topk", "k": k, "skip_connection": skip, "transcode": True, "d_in": D, "num_latents": N}
+        config = {"activation": activation, "k": k, "skip_connection": skip, "transcode": True, "d_in": D}
         (here / "cfg.json").write_text(json.dumps(config))
 
     def forward(x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        a = [top_k(x[i] @ p["encoder.weight"].T + p["encoder.bias"], k) for i, p in enumerate(parts)]
+        a = [choose(x[i] @ p["encoder.weight"].T + p["encoder.bias"], k) for i, p in enumerate(parts)]
         y = [a[i] @ p["W_dec"] + p["b_dec"] for i, p in enumerate(parts)]
         return a, [y[i] + x[i] @ p["W_skip"].mT if skip else y[i] for i, p in enumerate(parts)]
 

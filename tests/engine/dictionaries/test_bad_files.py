@@ -176,15 +176,18 @@ def edit(path: Path, name: str, **settings: object) -> None:
         ("saelens", "cfg.json", {"metadata": {"hook_name": "blocks.1.hook_mlp_in"}}, "more than one"),
         ("saelens", "cfg.json", {"metadata": 3}, "metadata"),
         ("sparsify", "cfg.json", {"transcode": False}, "transcode"),
-        ("sparsify", "cfg.json", {"activation": "groupmax"}, "activation"),
+        ("sparsify", "cfg.json", {"activation": "relu"}, "activation"),
+        ("sparsify", "cfg.json", {"activation": "groupmax"}, "k of .* does not divide"),
         ("sparsify", "cfg.json", {"k": 0}, "k of"),
         ("sparsify", "cfg.json", {"k": True}, "k of"),
         ("sparsify", "cfg.json", {"k": 1e400}, "k of"),
         ("sparsify", "cfg.json", {"normalize_io": True}, "in_norm"),
         ("sparsify", "cfg.json", {"skip_connection": True}, "W_skip"),
         ("clt-training-concat", "cfg.json", {"topk_coalesced": True}, "topk_coalesced"),
-        ("clt-training-concat", "cfg.json", {"coalesce_topk": "per-layer"}, "coalesce_topk"),
-        ("clt-training-by-source", "cfg.json", {"secondary_target_tied": True}, "secondary_target_tied"),
+        ("clt-training-concat", "cfg.json", {"coalesce_topk": "group"}, "coalesce_topk"),
+        ("clt-training-concat", "cfg.json", {"secondary_target_tied": True}, "secondary_target_tied"),
+        ("clt-training-joined", "cfg.json", {"n_sources": 2}, "W_dec of"),
+        ("clt-training-joined", "cfg.json", {"n_sources": -1}, "n_sources"),
         ("clt-training", "config.json", {"hookpoints_in": ["layers.0.self_attn"]}, "hookpoints_in"),
         ("crosslayer-none-none", "cfg.json", {"activation_fn": "batchtopk"}, "activation_fn"),
         ("crosslayer-none-none", "cfg.json", {"decoder_tying": "all"}, "decoder_tying"),
@@ -205,6 +208,17 @@ def test_what_cannot_be_folded_is_refused_by_key(
     path = layout.write(tmp_path).path
     edit(path, file, **settings)
     with pytest.raises(RequestError, match=says):
+        read(layout, path)
+
+
+def test_a_joined_decoder_has_rows_for_every_layer_that_reaches_it(tmp_path: Path) -> None:
+    layout = next(one for one in LAYOUTS if one.name == "clt-training-joined")
+    path = layout.write(tmp_path).path
+    edit(path / "layers.2.mlp", "cfg.json", n_sources=2)
+    file = path / "layers.2.mlp" / "sae.safetensors"
+    tensors = tensors_of(file)
+    rewrite(file, {**tensors, "W_dec": tensors["W_dec"][:60].contiguous()})
+    with pytest.raises(RequestError, match="n_sources of .* for 3 layers of 30 features"):
         read(layout, path)
 
 

@@ -164,6 +164,8 @@ def test_a_config_names_only_files_of_its_own_dictionary(hub: StandIn, hub_cache
         (b"\xff", "cannot be read"),
         (b"!!python/object:os.system {}", "cannot be read"),
         (b"transcoders: 7", "cannot be read"),
+        (b"transcoders: 2026-13-01", "cannot be read"),
+        (b"transcoders: &one [hf://other/weights/x.npz]\nagain: *one", "cannot be read"),
         (b"transcoders: [" + b"a, " * 1001 + b"a]", "cannot be read"),
     ],
 )
