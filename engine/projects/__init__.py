@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
-from engine.projects.annotations import Annotations, Group
+from engine.projects.annotations import Annotations
 from engine.projects.brought import Brought
+from engine.projects.experiments import EVIDENCE, ExperimentRow, Experiments
+from engine.projects.feature_labels import FeatureLabel, FeatureLabels, NewLabel, dictionary_identity
+from engine.projects.groups import Group
 from engine.projects.history import EditDone
+from engine.projects.label_rows import LabelVersion
 from engine.projects.ownership import HEARTBEAT_SECONDS, Owner
 from engine.projects.project import SUFFIX, Project
 from engine.projects.search import SearchHit
 from engine.projects.snapshots import SnapshotRow
+from engine.projects.suggestions import Suggestion, Suggestions
 from engine.projects.traces import TraceRow
+from engine.projects.tree import Tree
+from engine.projects.tree_rows import TOP, TreeEntry, TreeRef
 
 __all__ = [
+    "EVIDENCE",
     "HEARTBEAT_SECONDS",
     "SUFFIX",
+    "TOP",
     "Annotations",
     "Brought",
     "EditDone",
+    "ExperimentRow",
+    "Experiments",
+    "FeatureLabel",
+    "FeatureLabels",
     "Group",
+    "LabelVersion",
+    "NewLabel",
     "Owner",
     "Project",
     "SearchHit",
     "SnapshotRow",
+    "Suggestion",
+    "Suggestions",
     "TraceRow",
+    "Tree",
+    "TreeEntry",
+    "TreeRef",
+    "dictionary_identity",
 ]

@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 
 import sqlite_utils
 
+from engine.errors import RequestError
 from engine.projects.annotations import TraceEdits
-from engine.projects.rows import write_row
+from engine.projects.groups import Group, checked_nodes
+from engine.projects.rows import next_number, write_row
+from engine.projects.texts import MAX_NAME, clean_text
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,16 @@ def write_brought(db: sqlite_utils.Database, trace: int, brought: Brought) -> No
     edits = TraceEdits(db, trace)
     changes = edits.pin(brought.pins).changes
     for node, text in brought.labels.items():
-        changes += edits.label(node, text, None).changes
+        changes += edits.label(node, text, None, "imported").changes
     changes += edits.note(brought.note).changes
-    for change in changes:
-        write_row(db, change)
     last = {node: group for group, (_, nodes) in enumerate(brought.groups) for node in nodes}
+    groups = []
     for group, (name, nodes) in enumerate(brought.groups):
-        own = [node for node in nodes if last[node] == group]
-        if own or not nodes:
-            for change in edits.first_group(name, own)[0].changes:  # one by one: its number follows the one before
-                write_row(db, change)
+        own = checked_nodes([node for node in nodes if last[node] == group], edits.n_nodes)
+        if not nodes:
+            raise RequestError("A supernode needs at least one node; select some first.")
+        if own:
+            name = clean_text(name, MAX_NAME, "A name")
+            groups.append(Group(next_number(db, "supernode"), name, "", own, False))
+    for change in [*changes, *edits.groups().to(groups)]:
+        write_row(db, change)

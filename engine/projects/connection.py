@@ -30,9 +30,20 @@ def connect(path: Path, mode: str) -> sqlite_utils.Database:
     # check_same_thread is off because a graph arrives on the writer thread while the window's thread edits. Both go
     # through `Project`, which holds one lock around every use: one connection behind one lock keeps one order of
     # transactions, needs no waiting between connections, and cannot see a half-made edit.
-    connection = sqlite3.connect(
-        _uri(path, mode), uri=True, isolation_level=None, check_same_thread=False, timeout=_WAIT_SECONDS
+    return _set_up(
+        sqlite3.connect(
+            _uri(path, mode), uri=True, isolation_level=None, check_same_thread=False, timeout=_WAIT_SECONDS
+        ),
+        mode,
     )
+
+
+def connect_private() -> sqlite_utils.Database:
+    """A database of nobody else, on the drive for temporary files, gone when it is closed. The caller closes it."""
+    return _set_up(sqlite3.connect("", isolation_level=None, check_same_thread=False), "private")
+
+
+def _set_up(connection: sqlite3.Connection, mode: str) -> sqlite_utils.Database:
     # One flipped bit in a label must not keep the other labels from being read.
     connection.text_factory = lambda text: text.decode("utf-8", "replace")
     try:
@@ -44,15 +55,21 @@ def connect(path: Path, mode: str) -> sqlite_utils.Database:
             "foreign_keys=ON",
             "cell_size_check=ON",
             "mmap_size=0",
-            "temp_store=MEMORY",
         ):
             connection.execute(f"PRAGMA {pragma}")
+        if mode == "private":
+            return _as_utils(connection)
+        connection.execute("PRAGMA temp_store=MEMORY")
         if mode != "ro":
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA fullfsync=ON")  # macOS keeps written data in the drive's own memory otherwise
     except BaseException:
         connection.close()
         raise
+    return _as_utils(connection)
+
+
+def _as_utils(connection: sqlite3.Connection) -> sqlite_utils.Database:
     return sqlite_utils.Database(connection, recursive_triggers=False, execute_plugins=False)
 
 

@@ -21,6 +21,11 @@ class Header:
     minor: int
 
     @property
+    def older(self) -> bool:
+        """An older program wrote it: it is brought along when it is opened for writing."""
+        return (self.major, self.minor) < (MAJOR_VERSION, MINOR_VERSION)
+
+    @property
     def newer_minor(self) -> bool:
         """A newer program of the same major version wrote it: readable, but not ours to write."""
         return self.minor > MINOR_VERSION

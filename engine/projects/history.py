@@ -65,6 +65,12 @@ def joined_changes(first: list[RowChange], second: list[RowChange]) -> list[RowC
     return [change for change in joined.values() if change.before != change.after]
 
 
+def changes_of_last(db: sqlite_utils.Database, number: int) -> list[RowChange]:
+    """The changes of a history row, if it is still the last; else none."""
+    last = db.conn.execute("SELECT id, changes FROM history ORDER BY id DESC LIMIT 1").fetchone()
+    return parse_changes(last[1]) if last is not None and last[0] == number else []
+
+
 def undo(db: sqlite_utils.Database) -> EditDone | None:
     """Take the last edit back, inside the caller's transaction; `DamageError` if the history is not this file's."""
     return _replay(db, undone=0)

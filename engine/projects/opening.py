@@ -13,6 +13,7 @@ from engine.projects.connection import connect, transaction
 from engine.projects.encoding import now
 from engine.projects.faults import damaged, plainly
 from engine.projects.header import Header, read_header
+from engine.projects.older_schema import tables_of
 from engine.projects.placing import placed
 from engine.projects.schema import APPLICATION_ID, PAGE_SIZE, TABLES, USER_VERSION
 
@@ -86,7 +87,8 @@ def _check_tables(db: sqlite_utils.Database, name: str, header: Header) -> None:
             columns[: len(known)] == known for table, columns in ours.items() if (known := _known_columns()[table])
         )
     else:
-        right = found == {table: " ".join(sql.split()) for table, sql in TABLES.items()}
+        wanted = tables_of(header.major, header.minor)
+        right = found == {table: " ".join(sql.split()) for table, sql in wanted.items()}
     projects = db.conn.execute("SELECT count(*) FROM project").fetchone()[0] if right else 0
     if projects != 1:
         raise damaged(name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,16 +11,25 @@ import sqlite_utils
 
 from engine.graphs.graph import AttributionGraph
 from engine.projects import encoding, history, search, snapshots, traces
-from engine.projects.annotations import MAX_NAME, Annotations, PlaceKey, TraceEdits, clean_text, read_annotations
+from engine.projects.annotations import Annotations, PlaceKey, TraceEdits, read_annotations
 from engine.projects.brought import Brought, write_brought
+from engine.projects.experiments import Experiments
+from engine.projects.feature_labels import FeatureLabels
+from engine.projects.groups import GroupEdits
 from engine.projects.history import Edit, EditDone
+from engine.projects.label_rows import LabelKey, LabelVersion, versions
+from engine.projects.ledger import Ledger
 from engine.projects.opening import make_file
 from engine.projects.ownership import Owner
 from engine.projects.project_file import ProjectFile
 from engine.projects.rows import RowChange, index_text, read_row
 from engine.projects.search import SearchHit
 from engine.projects.snapshots import SnapshotRow
+from engine.projects.suggestions import Suggestions
+from engine.projects.texts import MAX_NAME, clean_text
 from engine.projects.traces import TraceRow
+from engine.projects.tree import Tree
+from engine.tracing.spec import TraceSpec
 
 SUFFIX = ".loupe"
 
@@ -35,8 +43,11 @@ class Project:
 
     def __init__(self, file: ProjectFile) -> None:
         self._file = file
-        # What an edit must be to join the last one of this session (merge key, trace, table), and its history row.
-        self._joinable: tuple[tuple[str, int | None, str], int] | None = None
+        self._ledger = Ledger(file)
+        self.tree = Tree(self._ledger)
+        self.feature_labels = FeatureLabels(self._ledger)
+        self.suggestions = Suggestions(self._ledger)
+        self.experiments = Experiments(self._ledger)
         self._names: dict[int, list[str]] = {}  # of nodes, by trace
 
     # Opening and closing
@@ -89,6 +100,11 @@ class Project:
         return self._file.owner
 
     @property
+    def backup(self) -> Path | None:
+        """Where the file is kept as it was, if this opening brought it along from an older version."""
+        return self._file.backup
+
+    @property
     def name(self) -> str:
         """What a person calls the project."""
         with self._file.reading() as db:
@@ -111,13 +127,20 @@ class Project:
     # Traces
 
     def add_trace(
-        self, trace_report: dict[str, Any], graph: AttributionGraph, *, title: str, brought: Brought | None = None
+        self,
+        trace_report: dict[str, Any],
+        graph: AttributionGraph,
+        *,
+        title: str,
+        brought: Brought | None = None,
+        spec: TraceSpec | None = None,
     ) -> int:
         """Keep a trace, with what an imported graph brought along, all or nothing; its number. From any thread.
 
+        `spec` is what was asked for: with it the trace can be run again even where the report only names a length.
         Not a step of undo: nobody wants to take back a job that ended between two edits; `delete_trace` is for that.
         """
-        packed = traces.pack_trace(trace_report, graph, clean_text(title, MAX_NAME, "A title"))
+        packed = traces.pack_trace(trace_report, graph, clean_text(title, MAX_NAME, "A title"), spec)
         with self._file.writing() as db:
             number = traces.store_trace(db, packed)
             index_text(db, "trace", {"id": number, "title": packed.row["title"]})
@@ -155,12 +178,24 @@ class Project:
         """Take pins away."""
         return self._edit(trace_id, lambda edits: edits.unpin(nodes))
 
-    def set_label(self, trace_id: int, node: int, text: str, *, merge: str | None = None) -> EditDone | None:
-        """Name a node; an empty text takes the name away.
+    def set_label(
+        self, trace_id: int, node: int, text: str, *, source: str = "person", merge: str | None = None
+    ) -> EditDone | None:
+        """Name a node in this trace; an empty text takes the name away.
 
         Labels of one trace with the same `merge` key, one edit after the other, are one step of undo.
         """
-        return self._edit(trace_id, lambda edits: edits.label(node, text, self._node_name(trace_id, node)), merge)
+
+        def work_out(edits: TraceEdits) -> Edit:
+            so_far = self._ledger.continued(edits.db, merge, trace_id, "label")
+            return edits.label(node, text, self._node_name(trace_id, node), source, so_far)
+
+        return self._edit(trace_id, work_out, merge)
+
+    def label_versions(self, trace_id: int, node: int) -> list[LabelVersion]:
+        """Every label a node was given in this trace, oldest first, with who gave it and when."""
+        with self._file.reading() as db:
+            return versions(db, LabelKey(trace_id, node))
 
     def set_note(self, trace_id: int, text: str, *, merge: str | None = None) -> EditDone | None:
         """Write the trace's note; `merge` as in `set_label`."""
@@ -172,37 +207,46 @@ class Project:
         """Put a node (its number) or anything else (a text) somewhere in the circuit; `merge` as in `set_label`."""
         return self._edit(trace_id, lambda edits: edits.place(key, x, y), merge)
 
-    def add_group(self, trace_id: int, name: str, nodes: Sequence[int]) -> int:
+    def add_group(self, trace_id: int, name: str, nodes: Sequence[int], *, parent: int = 0, colour: str = "") -> int:
         """Make a supernode; its number, which is never given again. Nodes that were in another supernode leave it."""
         numbers: list[int] = []
 
-        def work_out(edits: TraceEdits) -> Edit:
-            edit, number = edits.add_group(name, nodes)
+        def work_out(groups: GroupEdits) -> Edit:
+            edit, number = groups.add(name, nodes, parent, colour)
             numbers.append(number)
             return edit
 
-        self._edit(trace_id, work_out)
+        self._group_edit(trace_id, work_out)
         return numbers[0]
 
-    def rename_group(self, trace_id: int, group: int, name: str, *, merge: str | None = None) -> EditDone | None:
+    def rename_group(self, trace_id: int, group: int, name: str) -> EditDone | None:
         """Give a supernode another name."""
-        return self._edit(trace_id, lambda edits: edits.rename_group(group, name), merge)
+        return self._group_edit(trace_id, lambda groups: groups.rename(group, name))
 
     def recolour_group(self, trace_id: int, group: int, colour: str) -> EditDone | None:
         """Give a supernode another colour, "#rrggbb" or a name of the theme; "" lets the theme choose."""
-        return self._edit(trace_id, lambda edits: edits.recolour_group(group, colour))
+        return self._group_edit(trace_id, lambda groups: groups.recolour(group, colour))
 
     def collapse_group(self, trace_id: int, group: int, collapsed: bool) -> EditDone | None:
         """Draw a supernode as one node, or open it."""
-        return self._edit(trace_id, lambda edits: edits.collapse_group(group, collapsed))
+        return self._group_edit(trace_id, lambda groups: groups.collapse(group, collapsed))
+
+    def set_group_note(self, trace_id: int, group: int, text: str, *, merge: str | None = None) -> EditDone | None:
+        """Write on a supernode what one thinks of it; `merge` as in `set_label`."""
+        merge = None if merge is None else f"{merge}/group {group}"
+        return self._group_edit(trace_id, lambda groups: groups.note(group, text), merge)
+
+    def nest_group(self, trace_id: int, group: int, parent: int) -> EditDone | None:
+        """Put a supernode into another, or (0) out of all."""
+        return self._group_edit(trace_id, lambda groups: groups.nest(group, parent))
 
     def set_group_nodes(self, trace_id: int, group: int, nodes: Sequence[int]) -> EditDone | None:
         """Replace the nodes of a supernode; without any it is removed."""
-        return self._edit(trace_id, lambda edits: edits.set_group_nodes(group, nodes))
+        return self._group_edit(trace_id, lambda groups: groups.set_nodes(group, nodes))
 
     def remove_group(self, trace_id: int, group: int) -> EditDone | None:
-        """Take a supernode apart; its nodes stay."""
-        return self._edit(trace_id, lambda edits: edits.remove_group(group))
+        """Take a supernode apart; its nodes stay, and supernodes in it move to the one around it."""
+        return self._group_edit(trace_id, lambda groups: groups.remove(group))
 
     def rename_trace(self, trace_id: int, title: str) -> EditDone | None:
         """Give a trace another title."""
@@ -220,21 +264,17 @@ class Project:
             row = read_row(db, "project", {"id": 1})
             return Edit("Rename the project", None, [RowChange("project", {"id": 1}, row, {"id": 1, "name": name})])
 
-        return self._commit(work_out)
+        return self._ledger.commit(work_out)
 
     # History
 
     def undo(self) -> EditDone | None:
         """Take the last edit back; None if there is none. Reaches back across a restart."""
-        self._joinable = None
-        with self._file.writing() as db:
-            return history.undo(db)
+        return self._ledger.undo()
 
     def redo(self) -> EditDone | None:
         """Make the edit again that was undone last; None if there is none."""
-        self._joinable = None
-        with self._file.writing() as db:
-            return history.redo(db)
+        return self._ledger.redo()
 
     @property
     def undo_title(self) -> str | None:
@@ -255,7 +295,7 @@ class Project:
 
     def restore_snapshot(self, snapshot_id: int) -> EditDone | None:
         """Go back to a kept state, as one edit that can be undone."""
-        return self._commit(lambda db: snapshots.restoring(db, snapshot_id))
+        return self._ledger.commit(lambda db: snapshots.restoring(db, snapshot_id))
 
     def search(self, words: str) -> list[SearchHit]:
         """Labels, notes, supernodes and traces that hold every word or its beginning."""
@@ -308,19 +348,12 @@ class Project:
     # How everything above reads and writes
 
     def _edit(self, trace_id: int, work_out: Callable[[TraceEdits], Edit], merge: str | None = None) -> EditDone | None:
-        return self._commit(lambda db: work_out(TraceEdits(db, trace_id)), merge)
+        return self._ledger.commit(lambda db: work_out(TraceEdits(db, trace_id)), merge)
 
-    def _commit(self, work_out: Callable[[sqlite_utils.Database], Edit], merge: str | None = None) -> EditDone | None:
-        last = self._joinable
-        with self._file.writing() as db:
-            edit = work_out(db)
-            edit = replace(edit, changes=[change for change in edit.changes if change.before != change.after])
-            if edit.changes:
-                kind = None if merge is None else (merge, edit.trace, edit.changes[0].table)
-                number = history.apply_edit(db, edit, join=last[1] if last is not None and last[0] == kind else None)
-                last = None if kind is None or number is None else (kind, number)
-        self._joinable = last
-        return EditDone(edit.title, edit.trace) if edit.changes else None
+    def _group_edit(
+        self, trace_id: int, work_out: Callable[[GroupEdits], Edit], merge: str | None = None
+    ) -> EditDone | None:
+        return self._ledger.commit(lambda db: work_out(GroupEdits(db, trace_id)), merge)
 
     def _node_name(self, trace_id: int, node: int) -> str | None:
         if trace_id not in self._names:

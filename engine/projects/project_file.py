@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import sqlite_utils
@@ -16,6 +16,8 @@ from engine.errors import MachineError, RequestError
 from engine.projects import ownership, snapshots
 from engine.projects.connection import connect, transaction
 from engine.projects.faults import plainly
+from engine.projects.header import Header
+from engine.projects.migration import back_up, bring_along, brought_along_copy
 from engine.projects.opening import open_file
 from engine.projects.ownership import Owner
 from engine.projects.placing import placed
@@ -35,6 +37,8 @@ class ProjectFile:
         self.path = path
         self.owner: Owner | None = None
         self.read_only_reason: str | None = None
+        # Where the file is as it was, if this opening brought it along from an older version.
+        self.backup: Path | None = None
         self._token = ""
         self._lock = threading.RLock()
         self._closed = False
@@ -49,8 +53,14 @@ class ProjectFile:
             if db is not None:
                 return db
         self.read_only_reason = reason
-        db, _ = open_file(self.path, "ro")
-        return db
+        db, header = open_file(self.path, "ro")
+        if not header.older:
+            return db
+        try:
+            with plainly(self.path.name):
+                return brought_along_copy(db, header)
+        finally:
+            db.conn.close()
 
     def _open_for_writing(self) -> tuple[sqlite_utils.Database | None, str]:
         """The connection, or None and why there is none."""
@@ -61,21 +71,36 @@ class ProjectFile:
         reason, kept = _NEWER, False
         try:
             if not header.newer_minor:
-                with plainly(self.path.name), transaction(db):
-                    self._token, self.owner = ownership.claim(db)
-                    if self.owner is None:
-                        snapshots.take_snapshot(db)
-                kept = self.owner is None
+                with plainly(self.path.name):
+                    kept = self._take(db, header)
                 if self.owner is not None:
                     reason = f"{self.owner.sentence[:-1]}, so it is open here for reading only."
         except MachineError as error:
-            self._token, reason = "", error.sentence
+            reason = error.sentence
         finally:
             if not kept:
+                self._token = ""
                 db.conn.close()
-        if kept:
-            ownership.remember(self._token)
         return (db if kept else None), reason
+
+    def _take(self, db: sqlite_utils.Database, header: Header) -> bool:
+        """Become the owner, bring an older file along, and keep the state it is in; False if another program has it."""
+        with transaction(db):
+            self._token, self.owner = ownership.claim(db)
+        if self.owner is not None:
+            return False
+        try:
+            if header.older:
+                self.backup = back_up(db, self.path, header)
+                bring_along(db, header)
+            with transaction(db):
+                snapshots.take_snapshot(db)
+        except BaseException:
+            with suppress(sqlite3.Error), transaction(db):
+                ownership.release(db, self._token)
+            raise
+        ownership.remember(self._token)
+        return True
 
     def close(self) -> None:
         """Give the file back to other programs."""

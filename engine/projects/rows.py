@@ -73,25 +73,60 @@ def write_row(db: sqlite_utils.Database, change: RowChange) -> None:
 def index_text(db: sqlite_utils.Database, table: str, row: Row) -> None:
     """Make the text of a new row findable."""
     edited = EDITED[table]
-    if edited.text is None or edited.trace is None or edited.item is None:
+    if edited.item is None:
         return
     db.conn.execute(
         "INSERT INTO words (text, kind, trace, item) VALUES (?, ?, ?, ?)",
-        (row[edited.text], table, row[edited.trace], row[edited.item]),
+        ("\n".join(row[name] for name in edited.text if row[name]), table, _trace_of(table, row), row[edited.item]),
     )
+
+
+def next_number(db: sqlite_utils.Database, table: str) -> int:
+    """A number for a new row, taken inside the caller's transaction: several may be asked for before a row is written.
+
+    Never given twice, not even after an undo, since the window may still hold the old one.
+    """
+    row = db.conn.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
+    if row is None:
+        db.conn.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, 1)", (table,))
+        return 1
+    if type(row[0]) is not int:
+        raise DamageError("a number of no kind")
+    db.conn.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = ?", (row[0] + 1, table))
+    return row[0] + 1
 
 
 def _index(db: sqlite_utils.Database, change: RowChange) -> None:
     edited = EDITED[change.table]
-    if edited.text is None or edited.trace is None or edited.item is None:
+    if edited.item is None:
         return
     if change.before is not None:  # a row that is new has no words yet, and looking for them reads all there are
         db.conn.execute(
             "DELETE FROM words WHERE kind = ? AND trace = ? AND item = ?",
-            (change.table, change.before[edited.trace], change.before[edited.item]),
+            (change.table, _trace_of(change.table, change.before), change.before[edited.item]),
         )
     if change.after is not None:
         index_text(db, change.table, change.after)
+
+
+def _trace_of(table: str, row: Row) -> int:
+    column = EDITED[table].trace
+    return 0 if column is None else int(row[column])
+
+
+def added(table: str, row: Row) -> RowChange:
+    """The change that puts a row."""
+    return RowChange(table, key_of(table, row), None, row)
+
+
+def removed(table: str, row: Row) -> RowChange:
+    """The change that takes a row away."""
+    return RowChange(table, key_of(table, row), row, None)
+
+
+def replaced(table: str, row: Row, **columns: int | float | str) -> RowChange:
+    """The change of some columns of a row that is there."""
+    return RowChange(table, key_of(table, row), row, {**row, **columns})
 
 
 def parse_changes(text: str) -> list[RowChange]:

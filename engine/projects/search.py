@@ -14,9 +14,9 @@ from engine.projects.faults import DamageError
 class SearchHit:
     """One text that holds the words."""
 
-    kind: str  # "trace", "label", "supernode" or "note"
-    trace: int
-    item: int  # the node of a label, the number of a supernode, else the trace
+    kind: str  # "trace", "label", "supernode", "note", "feature_label", "item" or "experiment"
+    trace: int  # 0: of the whole project
+    item: int  # the node of a label; the number of a supernode, feature label, item or experiment; else the trace
     text: str
 
 
@@ -26,8 +26,10 @@ def find(db: sqlite_utils.Database, words: str, limit: int = 100) -> list[Search
     if not terms:
         return []
     rows = db.conn.execute(
-        "SELECT words.kind, words.trace, words.item, words.text FROM words JOIN trace ON trace.id = words.trace "
-        "WHERE words MATCH ? AND trace.deleted = 0 ORDER BY rank LIMIT ?",
+        "SELECT words.kind, words.trace, words.item, words.text FROM words WHERE words MATCH ? "
+        "AND (words.trace = 0 OR words.trace IN (SELECT id FROM trace WHERE deleted = 0)) "
+        "AND NOT (words.kind = 'experiment' AND words.item IN (SELECT id FROM experiment WHERE deleted = 1)) "
+        "ORDER BY rank LIMIT ?",
         (" ".join(terms), limit),
     )
     return [_hit(*row) for row in rows]

@@ -16,6 +16,7 @@ from engine.projects.rows import RowChange, key_of, parse_row
 from engine.projects.schema import EDITED
 
 KEPT = 10
+_TABLES = {table: edited for table, edited in EDITED.items() if edited.snapshot}
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def restoring(db: sqlite_utils.Database, snapshot: int) -> Edit:
     known = {row["id"] for row in wanted["trace"].values()}
     group_trace = {row["id"]: row["trace"] for rows in (wanted, present) for row in rows["supernode"].values()}
     changes = []
-    for table, edited in EDITED.items():
+    for table, edited in _TABLES.items():
         for key in dict.fromkeys((*present[table], *wanted[table])):
             before, after = present[table].get(key), wanted[table].get(key)
             row = before or after
@@ -65,7 +66,7 @@ def restoring(db: sqlite_utils.Database, snapshot: int) -> Edit:
             if not edited.whole and None in (before, after):
                 continue
             trace = group_trace.get(row["supernode"]) if table == "member" else row.get("trace")
-            if after is None and trace is not None and trace not in known:
+            if after is None and trace and trace not in known:
                 continue
             changes.append(RowChange(table, key_of(table, row), before, after))
     return Edit(f"Go back to {created[:16].replace('T', ' ')}", None, changes)
@@ -79,13 +80,13 @@ def _present(db: sqlite_utils.Database) -> dict[str, list[Row]]:
                 f"SELECT {', '.join(edited.columns)} FROM {table} ORDER BY {', '.join(edited.keys)}"
             )
         ]
-        for table, edited in EDITED.items()
+        for table, edited in _TABLES.items()
     }
 
 
 def _parse(text: str) -> dict[str, dict[tuple[object, ...], Row]]:
     content = encoding.read_table(text)
-    if set(content) != set(EDITED) or not all(isinstance(rows, list) for rows in content.values()):
+    if set(content) != set(_TABLES) or not all(isinstance(rows, list) for rows in content.values()):
         raise DamageError("a snapshot of other tables")
     return {table: _by_key(table, [parse_row(table, row) for row in rows]) for table, rows in content.items()}
 

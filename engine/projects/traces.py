@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from engine.projects.connection import Row
 from engine.projects.encoding import now
 from engine.projects.faults import DamageError, missing
 from engine.projects.graph_checks import MAX_EDGES, MAX_NODES, check_graph
+from engine.projects.tree_rows import last_rank
+from engine.tracing.spec import TraceSpec
 
 # Array columns with their dtypes, and which of the trace row's counts fixes their length (None: any length).
 COLUMNS: dict[str, tuple[str, str | None]] = {
@@ -62,8 +64,13 @@ class PackedTrace:
     columns: dict[str, PackedArray]
 
 
-def pack_trace(report: dict[str, Any], graph: AttributionGraph, title: str) -> PackedTrace:
-    """Check and compress a trace. Raises `LoupeError` if a graph breaks its own promises: it could never be opened."""
+def pack_trace(
+    report: dict[str, Any], graph: AttributionGraph, title: str, spec: TraceSpec | None = None
+) -> PackedTrace:
+    """Check and compress a trace; `spec` is what was asked for, None where nobody knows.
+
+    Raises `LoupeError` if a graph breaks its own promises: it could never be opened.
+    """
     try:
         check_graph(graph)
     except DamageError as error:
@@ -88,15 +95,16 @@ def pack_trace(report: dict[str, Any], graph: AttributionGraph, title: str) -> P
         "measure": graph.measure,
         "report": report_text,
         "meta": None if meta_text == report_text else meta_text,
+        "spec": None if spec is None else encoding.write(asdict(spec)),
     }
     return PackedTrace(row, columns)
 
 
 def store_trace(db: sqlite_utils.Database, trace: PackedTrace) -> int:
     """Write a packed trace inside the caller's transaction; its number."""
-    names = list(trace.row)
+    row = {**trace.row, "parent": 0, "rank": last_rank(db, 0) + 1}
     cursor = db.conn.execute(
-        f"INSERT INTO trace ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})", list(trace.row.values())
+        f"INSERT INTO trace ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", list(row.values())
     )
     number = int(cursor.lastrowid)
     rows = [(number, name, arrays.store(db, packed)) for name, packed in trace.columns.items()]
@@ -161,6 +169,11 @@ def _target_of(graph: AttributionGraph) -> str:
 
 def node_names(db: sqlite_utils.Database, trace: int) -> list[str]:
     """Short names of a trace's nodes for the history ("layer 12 · 503"); `DamageError` if they cannot be read."""
+    return [_node_name(*node) for node in zip(*(one.tolist() for one in node_columns(db, trace)), strict=True)]
+
+
+def node_columns(db: sqlite_utils.Database, trace: int) -> tuple[np.ndarray[Any, Any], ...]:
+    """Kind, layer and feature of every node, without the rest of the graph; `DamageError` if they cannot be read."""
     columns = []
     for name in ("kind", "layer", "feature"):
         row = next(
@@ -173,8 +186,10 @@ def node_names(db: sqlite_utils.Database, trace: int) -> list[str]:
         )
         if row is None:
             raise DamageError("a graph with other columns")
-        columns.append(arrays.unpack(row, COLUMNS[name][0], (None,)).tolist())
-    return [_node_name(*node) for node in zip(*columns, strict=True)]
+        columns.append(arrays.unpack(row, COLUMNS[name][0], (None,)))
+    if len({len(column) for column in columns}) != 1:
+        raise DamageError("columns of different lengths")
+    return tuple(columns)
 
 
 def _node_name(kind: int, layer: int, feature: int) -> str:

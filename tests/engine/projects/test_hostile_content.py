@@ -17,7 +17,7 @@ import zstandard
 from engine.errors import RequestError
 from engine.projects import Project, arrays
 from engine.projects.faults import DamageError
-from engine.projects.schema import TABLES, USER_VERSION
+from engine.projects.schema import EDITED, TABLES, USER_VERSION
 from tests.engine.projects.conftest import change_file, everything, small_graph
 
 GRAPH = small_graph(1)
@@ -297,8 +297,8 @@ HISTORIES: dict[str, Any] = {
         {
             "table": "trace",
             "key": {"id": 1},
-            "before": {"id": 1, "title": "Trace 1", "deleted": 0, "n_nodes": N},
-            "after": {"id": 1, "title": "Trace 1", "deleted": 0, "n_nodes": 10**9},
+            "before": {"id": 1, "title": "Trace 1", "deleted": 0, "parent": 0, "rank": 0, "n_nodes": N},
+            "after": {"id": 1, "title": "Trace 1", "deleted": 0, "parent": 0, "rank": 0, "n_nodes": 10**9},
         }
     ],
     "a text for a number": [{"table": "pin", "key": KEY, "before": None, "after": {**PIN, "rank": "0"}}],
@@ -310,10 +310,20 @@ HISTORIES: dict[str, Any] = {
         {"table": "project", "key": {"id": 1}, "before": None, "after": {"id": 1, "name": "texas"}}
     ],
     "a trace out of nothing": [
-        {"table": "trace", "key": {"id": 3}, "before": None, "after": {"id": 3, "title": "x", "deleted": 0}}
+        {
+            "table": "trace",
+            "key": {"id": 3},
+            "before": None,
+            "after": {"id": 3, "title": "x", "deleted": 0, "parent": 0, "rank": 2},
+        }
     ],
     "a trace to nothing": [
-        {"table": "trace", "key": {"id": 1}, "before": {"id": 1, "title": "Trace 1", "deleted": 0}, "after": None}
+        {
+            "table": "trace",
+            "key": {"id": 1},
+            "before": {"id": 1, "title": "Trace 1", "deleted": 0, "parent": 0, "rank": 0},
+            "after": None,
+        }
     ],
     "no row at all": [{"table": "pin", "key": KEY, "before": None, "after": None}],
     "a row that is otherwise": [{"table": "pin", "key": KEY, "before": None, "after": {**PIN, "rank": 5}}],
@@ -357,17 +367,29 @@ def test_histories_that_are_no_json(closed: Path, text: str) -> None:
         project.undo()
 
 
+SNAPSHOT = [table for table, edited in EDITED.items() if edited.snapshot]
+
+
+def snapshot_of(**tables: Any) -> str:
+    content = json.dumps({**{table: [] for table in SNAPSHOT}, **tables})
+    return f"INSERT INTO snapshot VALUES (1, 'x', '{content}')"
+
+
 @pytest.mark.parametrize(
     ("statement", "use"),
     [
         (f"INSERT INTO pin VALUES (1, {N}, 0)", "annotations"),
         ("INSERT INTO pin VALUES (1, -1, 0)", "annotations"),
-        (f"INSERT INTO label VALUES (1, {N}, 'x')", "annotations"),
+        (f"INSERT INTO label VALUES (1, {N}, 'x', 'person')", "annotations"),
         ("INSERT INTO place VALUES (1, '[1]', 0.0, 0.0)", "annotations"),
         ("INSERT INTO place VALUES (1, 'true', 0.0, 0.0)", "annotations"),
         ("INSERT INTO place VALUES (1, 'x', 0.0, 0.0)", "annotations"),
         ("INSERT INTO place VALUES (1, '2', 9e999, 0.0)", "annotations"),
-        ("INSERT INTO supernode VALUES (5, 1, 'x', 'red\"/><script>', 0)", "annotations"),
+        ("INSERT INTO supernode VALUES (5, 1, 'x', 'red\"/><script>', 0, 0, '')", "annotations"),
+        ("INSERT INTO supernode VALUES (5, 1, 'x', '', 0, 5, '')", "annotations"),
+        ("INSERT INTO supernode VALUES (5, 1, 'x', '', 0, 6, '')", "annotations"),
+        ("INSERT INTO supernode VALUES (5, 1, 'x', '', 0, 6, ''), (6, 1, 'x', '', 0, 5, '')", "annotations"),
+        ("INSERT INTO label VALUES (1, 2, 'x', 'nobody')", "annotations"),
         ("INSERT INTO pin VALUES (1, 2, 9223372036854775807)", "pin"),
         ("INSERT INTO sqlite_sequence VALUES ('supernode', 'x')", "group"),
         ("INSERT INTO sqlite_sequence VALUES ('supernode', 9223372036854775807)", "group"),
@@ -378,18 +400,15 @@ def test_histories_that_are_no_json(closed: Path, text: str) -> None:
         ("INSERT INTO snapshot VALUES (1, 'x', '{}')", "snapshot"),
         ("INSERT INTO snapshot VALUES (1, 'x', '[')", "snapshot"),
         (
-            'INSERT INTO snapshot VALUES (1, \'x\', \'{"project":0,"trace":0,"pin":0,"label":0,"supernode":0,'
-            '"member":0,"note":0,"place":0}\')',
+            snapshot_of(**{table: 0 for table in SNAPSHOT}),
             "snapshot",
         ),
         (
-            'INSERT INTO snapshot VALUES (1, \'x\', \'{"project":[],"trace":[],"pin":[{"trace":1}],"label":[],'
-            '"supernode":[],"member":[],"note":[],"place":[]}\')',
+            snapshot_of(pin=[{"trace": 1}]),
             "snapshot",
         ),
         (
-            'INSERT INTO snapshot VALUES (1, \'x\', \'{"project":[],"trace":[],"pin":[],"label":[],'
-            '"supernode":[],"member":[{"supernode":7,"node":1,"rank":0}],"note":[],"place":[]}\')',
+            snapshot_of(member=[{"supernode": 7, "node": 1, "rank": 0}]),
             "snapshot",
         ),
     ],
@@ -413,7 +432,7 @@ def test_rows_that_cannot_be_right(closed: Path, statement: str, use: str) -> No
 
 
 def test_a_flipped_bit_in_a_label_costs_one_letter(closed: Path) -> None:
-    change_file(closed, "INSERT INTO label VALUES (1, 2, CAST(x'4175ff74696e' AS TEXT))")
+    change_file(closed, "INSERT INTO label VALUES (1, 2, CAST(x'4175ff74696e' AS TEXT), 'person')")
     with Project.open(closed) as project:
         assert project.annotations(1).labels == {2: "Au\ufffdtin"}
         project.set_label(1, 2, "Austin")
@@ -427,5 +446,5 @@ def test_the_tables_of_this_version_are_these() -> None:
     import hashlib
 
     words = "\n".join(" ".join(sql.split()) for sql in TABLES.values())
-    assert USER_VERSION == 1 << 16
-    assert hashlib.sha256(words.encode()).hexdigest()[:16] == "885439214990a6b3"
+    assert USER_VERSION == 1 << 16 | 1
+    assert hashlib.sha256(words.encode()).hexdigest()[:16] == "c2ec044b9ad6dc40"

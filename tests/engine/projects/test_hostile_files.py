@@ -183,7 +183,7 @@ def patched(whole: bytes, at: int, value: int) -> bytes:
 
 def test_versions(whole: bytes, path: Path) -> None:
     path.write_bytes(patched(whole, 60, 2 << 16 | 3))
-    refused(path, r"written by a newer Circuit Loupe \(format 2\.3, this program reads up to 1\.0\); update")
+    refused(path, r"written by a newer Circuit Loupe \(format 2\.3, this program reads up to 1\.1\); update")
     path.write_bytes(patched(whole, 60, 0xFFFF_FFFF))
     refused(path, "written by a newer Circuit Loupe")
     path.write_bytes(patched(whole, 60, 7))
@@ -200,7 +200,7 @@ def test_a_newer_minor_version_is_read_and_not_written(whole: bytes, path: Path)
     change_file(path, "CREATE TABLE intervention (id INTEGER PRIMARY KEY) STRICT")
     change_file(path, "CREATE INDEX quick ON label (author)")
     refused(path, "is damaged")
-    change_file(path, "PRAGMA user_version = 65537")
+    change_file(path, "PRAGMA user_version = 65538")
     before = path.read_bytes()
     with Project.open(path) as project:
         assert project.read_only_reason == (
