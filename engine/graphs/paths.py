@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import RequestError
+from engine.graphs.edge_order import bundles
 from engine.graphs.graph import AttributionGraph
 
 Array = NDArray[np.float64]
@@ -72,18 +73,13 @@ class Connection:
 class PathFinder:
     """Paths of one graph. Sorting its edges takes most of the time and is done once.
 
-    Raises `RequestError` where edges within one layer run in a circle, which only a graph from a file can have.
+    Raises `RequestError` where edges run in a circle, see `edge_order`.
     """
 
     def __init__(self, graph: AttributionGraph) -> None:
         self.graph = graph
         self.share: Array = graph.share.astype(np.float64)
-        level = _levels(graph)
-        order = np.argsort(level[graph.target], kind="stable")
-        steps = level[graph.target][order]
-        cuts = np.flatnonzero(np.diff(steps)) + 1
-        # Edges in bundles whose targets have one level, lowest first: a source is always of a lower level.
-        self._bundles: list[Index] = [part for part in np.split(order, cuts) if len(part)]
+        self._bundles = bundles(graph)
 
     def connection(self, source: int, target: int) -> Connection:
         """How strongly `source` reaches `target`, and through what.
@@ -200,16 +196,3 @@ class PathFinder:
                 raise RequestError(f"There is no node {node} in this graph; choose two that it shows.")
         if source == target:
             raise RequestError("A path needs two different nodes; select another one.")
-
-
-def _levels(graph: AttributionGraph) -> Index:
-    """(N,) numbers that rise along every edge: by layer, and within a layer along the edges inside it."""
-    step = np.zeros(graph.n_nodes, dtype=np.int64)
-    level_edges = np.flatnonzero(graph.layer[graph.source] == graph.layer[graph.target])
-    source, target = graph.source[level_edges], graph.target[level_edges]
-    for _ in range(len(np.unique(target)) + 1):
-        before = step.copy()
-        np.maximum.at(step, target, step[source] + 1)
-        if (step == before).all():
-            return graph.layer.astype(np.int64) * (int(step.max(initial=0)) + 1) + step
-    raise RequestError("Edges of this graph run in a circle within one layer, so that it has no paths to follow.")
