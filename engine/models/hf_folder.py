@@ -14,6 +14,7 @@ from typing import Any
 
 from engine.errors import MachineError, RequestError
 from engine.models.cache import read_json
+from engine.models.text_part import text_config, text_names
 
 _LARGEST_HEADER = 32 << 20  # bytes; a file of a thousand layers has a tenth of that
 _INDEX = "model.safetensors.index.json"
@@ -24,7 +25,7 @@ _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """What a model folder says about itself. `shapes`: tensor name -> shape, from the weight files' headers."""
+    """What a model folder says of its text model. `shapes`: tensor name -> shape, from the weight files' headers."""
 
     path: Path
     config: dict[str, Any]
@@ -32,6 +33,7 @@ class ModelFolder:
     weight_files: tuple[Path, ...]
     weight_bytes: int
     shapes: dict[str, tuple[int, ...]]
+    stored_names: dict[str, str]  # the same tensors' names in the files
 
     @property
     def n_parameters(self) -> int:
@@ -45,13 +47,18 @@ class ModelFolder:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """config.json of a model folder.
+    """config.json of a model folder; of one with a vision part, the config of its text model.
 
     Raises
     ------
     RequestError
         There is none, or it is damaged.
     """
+    return _read_config(path)[1]
+
+
+def _read_config(path: Path) -> tuple[str, dict[str, Any]]:
+    """The `model_type` of the whole, and the config of its text model."""
     try:
         config = read_json(path / "config.json", largest=16 << 20)
     except FileNotFoundError as error:
@@ -65,7 +72,12 @@ def read_config(path: Path) -> dict[str, Any]:
         raise _unreadable(path / "config.json", error) from error
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         raise RequestError(f"{path / 'config.json'} does not say which model it is for; fetch the model again.")
-    return config
+    try:
+        return config["model_type"], text_config(config)
+    except ValueError as error:
+        raise RequestError(
+            f"{path / 'config.json'} does not describe the text model in it; fetch the model again."
+        ) from error
 
 
 def read_folder(path: Path) -> ModelFolder:
@@ -80,7 +92,7 @@ def read_folder(path: Path) -> ModelFolder:
     """
     if not path.is_dir():
         raise RequestError(f"There is no folder {path}; check the path.")
-    config = read_config(path)
+    stored_type, config = _read_config(path)
     if config.get("quantization_config"):
         raise RequestError(
             f"The weights in {path} are quantised, and tracing needs plain ones; fetch the model's unquantised edition."
@@ -97,7 +109,13 @@ def read_folder(path: Path) -> ModelFolder:
         if shapes.keys() & found.keys():
             raise RequestError(f"{file} repeats a tensor of another file; fetch the model again.")
         shapes |= found
-    return ModelFolder(path, config, config["model_type"], files, sum(file.stat().st_size for file in files), shapes)
+    try:
+        names = text_names(shapes, stored_type)
+    except ValueError as error:
+        raise RequestError(f"{path} holds a tensor under two names ({error}); fetch the model again.") from error
+    texts = {name: shapes[stored] for name, stored in names.items()}
+    size = sum(file.stat().st_size for file in files)
+    return ModelFolder(path, config, config["model_type"], files, size, texts, names)
 
 
 def _weight_files(path: Path) -> tuple[Path, ...]:

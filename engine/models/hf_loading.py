@@ -18,6 +18,7 @@ from engine.errors import Cancelled, LoupeError, MachineError, RequestError
 from engine.models.cache import read_json
 from engine.models.chat_template import ChatTemplate
 from engine.models.hf_folder import ModelFolder
+from engine.models.text_part import load_text
 from engine.models.tokens import ModelTokenizer
 
 # Fields of config.json that make transformers fetch or run something else.
@@ -38,7 +39,6 @@ def load_hf(folder: ModelFolder, dtype: torch.dtype, device: torch.device) -> An
         Memory ran out.
     """
     import transformers
-    from safetensors.torch import load_file
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     with _quiet(), _sentences(folder):
@@ -48,7 +48,7 @@ def load_hf(folder: ModelFolder, dtype: torch.dtype, device: torch.device) -> An
         _check_size(folder, model_class, config)
         weights: dict[str, torch.Tensor] = {}
         for file in folder.weight_files:
-            weights |= load_file(file)
+            weights |= load_text(file, folder.stored_names)
         hf, report = model_class.from_pretrained(
             None,
             config=config,
