@@ -77,6 +77,56 @@ def test_every_published_set_is_there() -> None:
     assert expected <= {entry.repository for entry in DICTIONARIES}
 
 
+@pytest.mark.parametrize(
+    ("repository", "model", "kind", "layers", "width"),
+    [
+        ("mntss/gemma-scope-transcoders", "google/gemma-2-2b", "per-layer", 26, 16_384),
+        ("mntss/clt-gemma-2-2b-426k", "google/gemma-2-2b", "cross-layer", 26, 16_384),
+        ("mntss/clt-gemma-2-2b-2.5M", "google/gemma-2-2b", "cross-layer", 26, 98_304),
+        ("mntss/transcoder-Llama-3.2-1B", "meta-llama/Llama-3.2-1B", "per-layer", 16, 131_072),
+        ("mntss/clt-llama-3.2-1b-524k", "meta-llama/Llama-3.2-1B", "cross-layer", 16, 32_768),
+        ("mwhanna/qwen3-0.6b-transcoders-lowl0", "Qwen/Qwen3-0.6B", "per-layer", 28, 163_840),
+        ("mwhanna/qwen3-1.7b-transcoders-lowl0", "Qwen/Qwen3-1.7B", "per-layer", 28, 163_840),
+        ("mwhanna/qwen3-4b-transcoders", "Qwen/Qwen3-4B", "per-layer", 36, 163_840),
+        ("mwhanna/qwen3-8b-transcoders", "Qwen/Qwen3-8B", "per-layer", 36, None),
+        ("mwhanna/qwen3-14b-transcoders-lowl0", "Qwen/Qwen3-14B", "per-layer", 40, None),
+        ("mntss/clt-131k", "openai/gpt-oss-20b", "cross-layer", 24, 131_072),
+        ("facebook/crv-8b-instruct-transcoders", "meta-llama/Llama-3.1-8B-Instruct", "per-layer", 32, None),
+        ("bluelightai/clt-qwen3-0.6b-base-20k", "Qwen/Qwen3-0.6B-Base", "cross-layer", 28, 20_480),
+        ("bluelightai/clt-qwen3-1.7b-base-20k", "Qwen/Qwen3-1.7B-Base", "cross-layer", 28, 20_480),
+    ],
+)
+def test_a_published_set_is_what_its_authors_say(
+    repository: str, model: str, kind: str, layers: int, width: int | None
+) -> None:
+    """circuit-tracer's list of published sets; a None is nowhere said and is not guessed."""
+    entry = ENTRIES[repository]
+    assert (entry.model, entry.kind, entry.layers, entry.width) == (model, kind, layers, width)
+
+
+def test_gemma_scope_2_is_there_for_every_size() -> None:
+    """16K and 262K features a layer with and without skip; cross-layer sets for the two smallest sizes only."""
+    layers = {"270m": 18, "1b": 26, "4b": 34, "12b": 48, "27b": 62}
+    expected = {
+        (f"mwhanna/gemma-scope-2-{size}-{kind}/transcoder_all/width_{width}_l0_small{affine}", count)
+        for size, count in layers.items()
+        for kind in ("pt", "it")
+        for width in ("16k", "262k")
+        for affine in ("", "_affine")
+    } | {
+        (f"mwhanna/gemma-scope-2-{size}-{kind}/clt/width_262k_l0_medium_affine", layers[size])
+        for size in ("270m", "1b")
+        for kind in ("pt", "it")
+    }
+    assert {(entry.id, entry.layers) for entry in DICTIONARIES if "gemma-scope-2" in entry.id} == expected
+
+
+def test_what_is_not_known_for_sure_says_so() -> None:
+    for entry in DICTIONARIES:
+        if entry.downloadable and (entry.size_bytes is None or entry.width is None):
+            assert any(word in entry.note for word in ("uncertain", "asked from the hub")), entry.id
+
+
 def test_a_models_obstacle_is_that_its_family_is_unknown() -> None:
     """Where a family is learned, the catalogue has to say so."""
     for entry in MODELS:
