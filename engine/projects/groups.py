@@ -22,6 +22,7 @@ from engine.projects.rows import RowChange, added, key_of, next_number, removed
 from engine.projects.texts import MAX_NAME, MAX_NOTE, clean_text, counted, short
 
 MAX_DEPTH = 16
+_NUMBERS = ([int, int], [int, type(None)])
 _COLOUR = re.compile(r"[A-Za-z0-9#_.-]{0,32}\Z")
 
 
@@ -34,7 +35,7 @@ class Group:
     colour: str  # "" where the theme chooses
     nodes: tuple[int, ...]  # its own, without those of supernodes inside it
     collapsed: bool
-    parent: int = 0  # the supernode it is in, 0 for none
+    parent: int | None = None  # the supernode it is in
     note: str = ""
 
 
@@ -56,13 +57,13 @@ def read_groups(db: sqlite_utils.Database, trace: int, n_nodes: int) -> tuple[Gr
         "SELECT id, name, colour, collapsed, parent, note FROM supernode WHERE trace = ? ORDER BY id", (trace,)
     )
     groups = {
-        number: Group(number, name, colour, tuple(members.get(number, ())), bool(collapsed), parent, note)
+        number: Group(number, name, colour, tuple(members.get(number, ())), bool(collapsed), parent or None, note)
         for number, name, colour, collapsed, parent, note in rows
     }
     for group in groups.values():
         if not _COLOUR.match(group.colour):
             raise DamageError("not a colour")
-        if group.parent not in (0, *groups) or _depth(groups, group.id) > MAX_DEPTH:
+        if group.parent not in (None, *groups) or _depth(groups, group.id) > MAX_DEPTH:
             raise DamageError("a supernode in none")
     return tuple(groups.values())
 
@@ -79,13 +80,13 @@ class GroupEdits:
         self.n_nodes = int(row[0])
         self.present: Groups = {group.id: group for group in read_groups(db, trace, self.n_nodes)}
 
-    def add(self, name: str, nodes: Sequence[int], parent: int = 0, colour: str = "") -> tuple[Edit, int]:
+    def add(self, name: str, nodes: Sequence[int], parent: int | None = None, colour: str = "") -> tuple[Edit, int]:
         """Make a supernode of some nodes; those in another one leave it. Also gives the new supernode's number."""
         members = checked_nodes(nodes, self.n_nodes)
         if not members:
             raise RequestError("A supernode needs at least one node; select some first.")
         name = clean_text(name, MAX_NAME, "A name")
-        if parent:
+        if parent is not None:
             self._group(parent)
         number = next_number(self.db, "supernode")
         after = _without_nodes(self.present, members)
@@ -112,17 +113,18 @@ class GroupEdits:
         title = f"Write on supernode {short(self._group(group).name)}"
         return self._change(group, title, note=text if text.strip() else "")
 
-    def nest(self, group: int, parent: int) -> Edit:
-        """Put a supernode into another, or (0) out of all."""
+    def nest(self, group: int, parent: int | None) -> Edit:
+        """Put a supernode into another, or (None) out of all."""
         name = short(self._group(group).name)
         above = parent
-        while above:
+        while above is not None:
             if above == group:
                 raise RequestError("A supernode cannot be put into itself; choose another one.")
             above = self._group(above).parent
-        title = f"Put supernode {name} into {short(self._group(parent).name)}" if parent else f"Take out {name}"
-        edit = self._change(group, title, parent=int(parent))
-        return edit
+        title = (
+            f"Put supernode {name} into {short(self._group(parent).name)}" if parent is not None else f"Take out {name}"
+        )
+        return self._change(group, title, parent=None if parent is None else int(parent))
 
     def set_nodes(self, group: int, nodes: Sequence[int]) -> Edit:
         """Replace the nodes of a supernode; those in another one leave it, and without nodes it is removed."""
@@ -176,7 +178,7 @@ class GroupEdits:
 
     def _row(self, group: Group) -> dict[str, Any]:
         row: dict[str, Any] = {"id": group.id, "trace": self.trace, "name": group.name, "colour": group.colour}
-        return {**row, "collapsed": int(group.collapsed), "parent": group.parent, "note": group.note}
+        return {**row, "collapsed": int(group.collapsed), "parent": group.parent or 0, "note": group.note}
 
     def _member_changes(self, group: int, nodes: Sequence[int]) -> list[RowChange]:
         present = {
@@ -216,10 +218,10 @@ def restored_circuit(db: sqlite_utils.Database, trace: int, content: dict[str, A
         places = [(encoding.write(key), float(x), float(y)) for key, x, y in content["positions"]]
         if not all(math.isfinite(x) and math.isfinite(y) for _, x, y in places):
             raise ValueError("a place that is nowhere")
-        numbers = {0: 0} | {
+        numbers: dict[int | None, int | None] = {None: None} | {
             group.id: group.id if group.id in edits.present else next_number(db, "supernode") for group in kept
         }
-        groups = [replace(group, id=numbers[group.id], parent=numbers[group.parent]) for group in kept]
+        groups = [replace(group, id=numbers[group.id] or 0, parent=numbers[group.parent]) for group in kept]
         changes = edits.to(groups)
     except (KeyError, TypeError, ValueError, RequestError) as error:
         raise DamageError("a circuit of another kind") from error
@@ -238,7 +240,7 @@ def restored_circuit(db: sqlite_utils.Database, trace: int, content: dict[str, A
 
 def _kept_group(group: Any, n_nodes: int) -> Group:
     texts, numbers = [group[name] for name in ("name", "colour", "note")], [group["id"], group["parent"]]
-    if not all(isinstance(text, str) for text in texts) or not all(type(number) is int for number in numbers):
+    if not all(isinstance(text, str) for text in texts) or [type(number) for number in numbers] not in _NUMBERS:
         raise ValueError("a supernode of another kind")
     nodes = checked_nodes(group["nodes"], n_nodes)
     return Group(numbers[0], texts[0], _asked_colour(texts[1]), nodes, bool(group["collapsed"]), numbers[1], texts[2])
@@ -267,10 +269,10 @@ def _without_empty(after: Groups) -> Groups:
 
 
 def _depth(groups: Groups, number: int) -> int:
-    depth = 0
-    while number and depth <= MAX_DEPTH + 1:
+    depth, above = 0, number if number in groups else None
+    while above is not None and depth <= MAX_DEPTH + 1:
         depth += 1
-        number = groups[number].parent if number in groups else 0
+        above = groups[above].parent if above in groups else None
     return depth
 
 

@@ -207,7 +207,9 @@ class Project:
         """Put a node (its number) or anything else (a text) somewhere in the circuit; `merge` as in `set_label`."""
         return self._edit(trace_id, lambda edits: edits.place(key, x, y), merge)
 
-    def add_group(self, trace_id: int, name: str, nodes: Sequence[int], *, parent: int = 0, colour: str = "") -> int:
+    def add_group(
+        self, trace_id: int, name: str, nodes: Sequence[int], *, parent: int | None = None, colour: str = ""
+    ) -> int:
         """Make a supernode; its number, which is never given again. Nodes that were in another supernode leave it."""
         numbers: list[int] = []
 
@@ -236,8 +238,8 @@ class Project:
         merge = None if merge is None else f"{merge}/group {group}"
         return self._group_edit(trace_id, lambda groups: groups.note(group, text), merge)
 
-    def nest_group(self, trace_id: int, group: int, parent: int) -> EditDone | None:
-        """Put a supernode into another, or (0) out of all."""
+    def nest_group(self, trace_id: int, group: int, parent: int | None) -> EditDone | None:
+        """Put a supernode into another, or (None) out of all."""
         return self._group_edit(trace_id, lambda groups: groups.nest(group, parent))
 
     def set_group_nodes(self, trace_id: int, group: int, nodes: Sequence[int]) -> EditDone | None:

@@ -77,7 +77,7 @@ EDITS: list[Edit] = [
     lambda p, a, b, t: p.set_label(1, a, t, source="imported"),
     lambda p, a, b, t: p.set_note(1, t),
     lambda p, a, b, t: p.set_position(1, a, float(b), 1.0),
-    lambda p, a, b, t: p.add_group(1, t, [a, b], parent=group(p, a) if b > 5 else 0),
+    lambda p, a, b, t: p.add_group(1, t, [a, b], parent=group(p, a) if b > 5 else None),
     lambda p, a, b, t: p.nest_group(1, group(p, a), group(p, b)),
     lambda p, a, b, t: p.remove_group(1, group(p, a)),
     lambda p, a, b, t: p.set_group_nodes(1, group(p, a), [b]),

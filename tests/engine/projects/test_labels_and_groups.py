@@ -148,7 +148,7 @@ def test_a_label_of_nobody_is_damage(project: Project) -> None:
 
 def nested(project: Project) -> dict[str, tuple[str, tuple[int, ...]]]:
     groups = project.annotations(1).groups
-    names = {0: "", **{group.id: group.name for group in groups}}
+    names: dict[int | None, str] = {None: "", **{group.id: group.name for group in groups}}
     return {group.name: (names[group.parent], group.nodes) for group in groups}
 
 
@@ -165,7 +165,7 @@ def three(project: Project) -> Project:
 def test_supernodes_stand_in_each_other(three: Project) -> None:
     assert nested(three) == {"outer": ("", (5,)), "middle": ("outer", (4,)), "inner": ("middle", (3,))}
     assert three.annotations(1).groups[0].colour == "#aabbcc"
-    three.nest_group(1, 3, 0)
+    three.nest_group(1, 3, None)
     assert nested(three)["inner"] == ("", (3,))
     three.undo()
     with pytest.raises(RequestError, match="cannot be put into itself"):
@@ -196,7 +196,7 @@ def test_a_supernode_may_hold_only_supernodes_and_goes_with_the_last(three: Proj
 
 
 def test_they_do_not_stand_deeper_than_can_be_drawn(project: Project) -> None:
-    parent = 0
+    parent: int | None = None
     for node in range(16):
         parent = project.add_group(1, f"{node}", [node], parent=parent)
     with pytest.raises(RequestError, match="16 deep"):
