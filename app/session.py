@@ -13,7 +13,7 @@ from app.unsaved import is_unsaved, new_unsaved_path
 from app.visited import Visited
 from engine.errors import LoupeError
 from engine.graphs import AttributionGraph, GraphView, prune
-from engine.projects import Annotations, Project
+from engine.projects import Annotations, Asked, Project
 
 if TYPE_CHECKING:
     from engine.tracing import Trace
@@ -179,7 +179,7 @@ class Session(QObject):
         `features` is where its dictionary was loaded from; `prompt` is its prompt where that is not the prompt bar's.
         """
         project = self.ensure_project()
-        number = int(project.add_trace(trace.report, trace.graph, title=title))
+        number = project.add_trace(trace.report, trace.graph, title=title, asked=Asked(trace.spec, features))
         project.set_setting(f"{DRAFT_KEY}/{number}", {**(prompt or self.prompt.snapshot()), "features": features})
         self.tracesChanged.emit()
         self.historyChanged.emit()

@@ -1,7 +1,7 @@
 """Commands, and what every way of ending says and returns.
 
 Exit status: 0 done; 1 a fault of ours (one sentence and the path of a log); 2 the request is wrong; 3 the machine
-cannot; 4 done, but conservation above the bound; 130 interrupted.
+cannot; 4 done, but conservation above the bound or (rerun) not the same graph; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import NoReturn
 
-from engine.cli import export_graph, import_graph, models, trace
+from engine.cli import export_graph, import_graph, models, rerun, trace
 from engine.errors import Cancelled, LoupeError, RequestError
 
 FAULT, INTERRUPTED = 1, 130
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"Circuit Loupe {metadata.version('circuit-loupe')}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
-    for module in (models, trace, import_graph, export_graph):
+    for module in (models, trace, rerun, import_graph, export_graph):
         module.add_command(commands)
     return top
 

@@ -168,10 +168,13 @@ def _trace(arguments: argparse.Namespace, spec: TraceSpec) -> Trace:
 
 def _write(arguments: argparse.Namespace, spec: TraceSpec, result: Trace, project: Project | None) -> list[str]:
     from engine.graphs import formats, prune
+    from engine.projects import Asked
 
     graph, written = result.graph, []
     if project is not None:
-        project.add_trace(result.report, graph, title=title_of(result.report, graph))
+        project.add_trace(
+            result.report, graph, title=title_of(result.report, graph), asked=Asked(spec, arguments.features)
+        )
         written.append(f"project  {arguments.project}")
     if arguments.arrays is not None:
         formats.save_npz(graph, arguments.arrays)

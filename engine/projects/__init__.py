@@ -11,10 +11,11 @@ from engine.projects.history import EditDone
 from engine.projects.label_rows import LabelVersion
 from engine.projects.ownership import HEARTBEAT_SECONDS, Owner
 from engine.projects.project import SUFFIX, Project
+from engine.projects.running_again import Difference, Rerun, rerun
 from engine.projects.search import SearchHit
 from engine.projects.snapshots import SnapshotRow
 from engine.projects.suggestions import Suggestion, Suggestions
-from engine.projects.traces import TraceRow
+from engine.projects.traces import Asked, TraceRow
 from engine.projects.tree import Tree
 from engine.projects.tree_rows import TOP, TreeEntry, TreeRef
 
@@ -24,7 +25,9 @@ __all__ = [
     "SUFFIX",
     "TOP",
     "Annotations",
+    "Asked",
     "Brought",
+    "Difference",
     "EditDone",
     "ExperimentRow",
     "Experiments",
@@ -35,6 +38,7 @@ __all__ = [
     "NewLabel",
     "Owner",
     "Project",
+    "Rerun",
     "SearchHit",
     "SnapshotRow",
     "Suggestion",
@@ -44,4 +48,5 @@ __all__ = [
     "TreeEntry",
     "TreeRef",
     "dictionary_identity",
+    "rerun",
 ]

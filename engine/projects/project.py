@@ -12,6 +12,7 @@ import sqlite_utils
 from engine.graphs.graph import AttributionGraph
 from engine.projects import encoding, history, search, snapshots, traces
 from engine.projects.annotations import Annotations, PlaceKey, TraceEdits, read_annotations
+from engine.projects.asked import read_asked
 from engine.projects.brought import Brought, write_brought
 from engine.projects.experiments import Experiments
 from engine.projects.feature_labels import FeatureLabels
@@ -27,9 +28,8 @@ from engine.projects.search import SearchHit
 from engine.projects.snapshots import SnapshotRow
 from engine.projects.suggestions import Suggestions
 from engine.projects.texts import MAX_NAME, clean_text
-from engine.projects.traces import TraceRow
+from engine.projects.traces import Asked, TraceRow
 from engine.projects.tree import Tree
-from engine.tracing.spec import TraceSpec
 
 SUFFIX = ".loupe"
 
@@ -133,14 +133,14 @@ class Project:
         *,
         title: str,
         brought: Brought | None = None,
-        spec: TraceSpec | None = None,
+        asked: Asked | None = None,
     ) -> int:
         """Keep a trace, with what an imported graph brought along, all or nothing; its number. From any thread.
 
-        `spec` is what was asked for: with it the trace can be run again even where the report only names a length.
+        `asked` is what was asked for: with it the trace can be run again even where the report only names a length.
         Not a step of undo: nobody wants to take back a job that ended between two edits; `delete_trace` is for that.
         """
-        packed = traces.pack_trace(trace_report, graph, clean_text(title, MAX_NAME, "A title"), spec)
+        packed = traces.pack_trace(trace_report, graph, clean_text(title, MAX_NAME, "A title"), asked)
         with self._file.writing() as db:
             number = traces.store_trace(db, packed)
             index_text(db, "trace", {"id": number, "title": packed.row["title"]})
@@ -162,6 +162,11 @@ class Project:
         """The report of a trace: provenance, settings, scores and timings."""
         with self._file.reading() as db:
             return traces.read_report(db, trace_id)
+
+    def asked(self, trace_id: int) -> Asked:
+        """What was asked of a trace; `RequestError` where that is not known, as for an imported graph."""
+        with self._file.reading() as db:
+            return read_asked(db, trace_id)
 
     # What a person adds
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,14 @@ class TraceRow:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """The settings of one trace, and where its dictionary was ("neurons", an id or a path)."""
+
+    spec: TraceSpec
+    features: str
+
+
+@dataclass(frozen=True)
 class PackedTrace:
     """A trace ready to be stored: everything slow is done, nothing has touched the database."""
 
@@ -64,10 +72,8 @@ class PackedTrace:
     columns: dict[str, PackedArray]
 
 
-def pack_trace(
-    report: dict[str, Any], graph: AttributionGraph, title: str, spec: TraceSpec | None = None
-) -> PackedTrace:
-    """Check and compress a trace; `spec` is what was asked for, None where nobody knows.
+def pack_trace(report: dict[str, Any], graph: AttributionGraph, title: str, asked: Asked | None = None) -> PackedTrace:
+    """Check and compress a trace; `asked` is what was asked for, None where nobody knows.
 
     Raises `LoupeError` if a graph breaks its own promises: it could never be opened.
     """
@@ -95,7 +101,7 @@ def pack_trace(
         "measure": graph.measure,
         "report": report_text,
         "meta": None if meta_text == report_text else meta_text,
-        "spec": None if spec is None else encoding.write(asdict(spec)),
+        "spec": None if asked is None else encoding.write({**asked.spec.plain(), "features": asked.features}),
     }
     return PackedTrace(row, columns)
 

@@ -46,7 +46,7 @@ def trace_or_recall(
             path.touch()
             report = {**graph.meta, "recalled": True}
             progress("Done", 1.0)
-            return Trace(replace(graph, meta=report), report)
+            return Trace(replace(graph, meta=report), report, spec)
     made = trace(model, features, spec, progress, cancel)
     # The trace itself is done; a cache that cannot be written is no reason to lose it.
     with contextlib.suppress(LoupeError, OSError):

@@ -41,10 +41,13 @@ PREDICTED_TOKENS = 10
 
 @dataclass(frozen=True)
 class Trace:
-    """A finished trace: the graph, and the report that `--report` writes (plain JSON values; also in `graph.meta`)."""
+    """A finished trace: the graph, the report that `--report` writes (plain JSON values; also in `graph.meta`), and
+    what was asked for.
+    """
 
     graph: AttributionGraph
     report: dict[str, Any]
+    spec: TraceSpec
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ def trace(
         progress("Building the graph", 0.98)
         graph = finish(swept, prediction)
     progress("Done", 1.0)
-    return Trace(graph, graph.meta)
+    return Trace(graph, graph.meta, spec)
 
 
 def sweep_prompt(

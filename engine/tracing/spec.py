@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from engine.models.prompt import Prompt
 
-__all__ = ["Prompt", "Target", "TraceSpec"]
+__all__ = ["Prompt", "Target", "TraceSpec", "read_spec"]
 
 
 @dataclass(frozen=True)
@@ -54,3 +55,76 @@ class TraceSpec:
         if self.target.direction is not None:
             plain["target"]["direction"] = f"{len(self.target.direction)} numbers"
         return plain
+
+    def plain(self) -> dict[str, Any]:
+        """Everything as plain JSON values: `read_spec` gives the same spec again."""
+        return asdict(self)
+
+
+def read_spec(plain: dict[str, Any]) -> TraceSpec:
+    """The spec that `plain` wrote; raises `ValueError` for anything else."""
+    try:
+        prompt, target = Prompt(**plain["prompt"]), Target(**plain["target"])
+        prompt = replace(prompt, token_ids=_numbers(prompt.token_ids, int))
+        weighted = None if target.weighted is None else tuple((_text(t), _finite(w)) for t, w in target.weighted)
+        target = replace(
+            target,
+            weighted=weighted,
+            direction=_numbers(target.direction, float),
+            feature=None if target.feature is None else _triple(target.feature),
+        )
+        nodes = None if plain["nodes"] is None else tuple(_triple(node) for node in plain["nodes"])
+        spec = TraceSpec(**{**plain, "prompt": prompt, "target": target, "nodes": nodes})
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no settings of a trace ({error})") from error
+    for settings in (spec.prompt, spec.target, spec):
+        _check(settings)
+    return spec
+
+
+# Of what type each setting is; those that are None where they do not apply are not named twice.
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("text", "system", "token", "against"), str),
+    **dict.fromkeys(("bos", "chat", "compatible"), bool),
+    **dict.fromkeys(("token_id", "against_id", "position", "top_logits", "max_nodes"), int),
+    **dict.fromkeys(("logit_mass", "edge_mass", "node_threshold", "edge_threshold"), (int, float)),
+}
+_MAY_BE_NONE = {"system", "token", "against", "token_id", "against_id"}
+
+
+def _check(settings: Prompt | Target | TraceSpec) -> None:
+    for name, kind in _TYPES.items():
+        value = getattr(settings, name, None)
+        if not hasattr(settings, name) or (value is None and name in _MAY_BE_NONE):
+            continue
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise ValueError(f"{name} is not a setting of this kind")
+
+
+def _numbers(values: Any, kind: type) -> Any:
+    if values is None:
+        return None
+    return tuple(_finite(value) if kind is float else _whole(value) for value in values)
+
+
+def _triple(values: Any) -> tuple[int, int, int]:
+    layer, position, feature = (_whole(value) for value in values)
+    return layer, position, feature
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int:
+        raise ValueError("not a whole number")
+    return value
+
+
+def _finite(value: Any) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise ValueError("not a finite number")
+    return float(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("not a text")
+    return value

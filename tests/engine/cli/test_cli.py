@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engine.cli import main
-from engine.projects import Project
+from engine.projects import Asked, Project
 from tests.conftest import REPOSITORY
 
 PROMPT = "The capital of Texas is"
@@ -235,3 +236,36 @@ def test_a_fault_of_ours_is_one_sentence_and_a_log(
     assert main(["models"]) == 1
     assert str(tmp_path) in refusal(capsys)
     assert "a bug" in (tmp_path / "command-line.log").read_text()
+
+
+def test_a_kept_trace_is_run_again(traced: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    project, report = traced / "p.loupe", tmp_path / "again.json"
+    before = project.read_bytes()
+    assert main(["rerun", str(project), "--trace", "1", "--report", str(report)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("The graph is the same")
+    assert "nothing it depends on" in out
+    said = json.loads(report.read_text(encoding="utf-8"))
+    assert (said["same"], said["only_first"], said["edges_beyond"], said["differences"]) == (True, 0, 0, [])
+    assert project.read_bytes() == before, "nothing is written to the project"
+    assert main(["rerun", str(project), "--trace", "9"]) == 2
+    assert refusal(capsys).startswith("The project has no trace 9")
+    assert main(["rerun", str(project), "--trace", "1", "--report", str(tmp_path / "none" / "a.json")]) == 2
+    assert refusal(capsys).startswith("There is no folder")
+
+
+def test_a_trace_that_is_not_the_same_ends_with_4(
+    traced: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    copy = tmp_path / "other.loupe"
+    with Project.open(traced / "p.loupe", read_only=True) as project:
+        project.save_copy(copy)
+        asked = project.asked(1)
+    with Project.open(copy) as project:
+        other = Asked(replace(asked.spec, max_nodes=100), asked.features)
+        report, graph = project.report(1), project.load_graph(1)
+        number = project.add_trace({**report, "versions": {"torch": "1.0"}}, graph, title="other", asked=other)
+    assert main(["rerun", str(copy), "--trace", str(number)]) == 4
+    out = capsys.readouterr().out
+    assert out.startswith("The graph is not the same: ")
+    assert "Changed:  version of torch: 1.0 -> " in out
