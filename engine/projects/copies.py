@@ -8,11 +8,12 @@ from __future__ import annotations
 import sqlite_utils
 
 from engine.projects.connection import Row
+from engine.projects.groups import place_of
 from engine.projects.rows import RowChange, added, next_number, replaced
 from engine.projects.schema import EDITED
 
 # What a person writes on a trace, in tables that name the trace and nothing else of it.
-_ON_TRACE = ("pin", "label", "note", "place")
+_ON_TRACE = ("pin", "label", "note")
 
 
 def copy_trace(
@@ -29,12 +30,15 @@ def copy_trace(
     )
     db.conn.execute("INSERT INTO view (trace, value) SELECT ?, value FROM view WHERE trace = ?", (number, trace))
     changes = [_shown("trace", number, folder, rank, title)]
+    groups = _rows(db, "supernode", "trace", trace)
+    numbers = {0: 0} | {row["id"]: next_number(db, "supernode") for row in groups}
+    moved = {place_of(old): place_of(new) for old, new in numbers.items()}
+    for row in _rows(db, "place", "trace", trace):
+        changes.append(added("place", {**row, "trace": number, "item": moved.get(row["item"], row["item"])}))
     for table in _ON_TRACE:
         changes += [added(table, {**row, "trace": number}) for row in _rows(db, table, "trace", trace)]
     for row in _rows(db, "suggestion", "trace", trace):
         changes.append(added("suggestion", {**row, "id": next_number(db, "suggestion"), "trace": number}))
-    groups = _rows(db, "supernode", "trace", trace)
-    numbers = {0: 0} | {row["id"]: next_number(db, "supernode") for row in groups}
     for row in groups:
         copy = {**row, "id": numbers[row["id"]], "trace": number, "parent": numbers[row["parent"]]}
         changes.append(added("supernode", copy))

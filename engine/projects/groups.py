@@ -197,6 +197,11 @@ class GroupEdits:
         return [change for change in changes if change.before != change.after]
 
 
+def place_of(group: int) -> str:
+    """The item under which the position of a supernode is kept."""
+    return encoding.write(f"supernode {group}")
+
+
 def checked_nodes(nodes: Sequence[int], n_nodes: int) -> tuple[int, ...]:
     """Node numbers as plain ints, each once, in order; `RequestError` for one that the trace does not have."""
     numbers = tuple(dict.fromkeys(int(node) for node in nodes))
@@ -223,6 +228,8 @@ def restored_circuit(db: sqlite_utils.Database, trace: int, content: dict[str, A
         }
         groups = [replace(group, id=numbers[group.id] or 0, parent=numbers[group.parent]) for group in kept]
         changes = edits.to(groups)
+        moved = {place_of(old): place_of(new) for old, new in numbers.items() if old is not None and new is not None}
+        places = [(moved.get(item, item), x, y) for item, x, y in places]
     except (KeyError, TypeError, ValueError, RequestError) as error:
         raise DamageError("a circuit of another kind") from error
     wanted: dict[str, list[dict[str, Any]]] = {

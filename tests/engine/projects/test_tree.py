@@ -140,6 +140,8 @@ def test_a_copy_of_a_trace_is_whole_and_apart(furnished: Project) -> None:
     furnished.set_label(1, 3, "Texas")
     furnished.set_view(1, {"nodes": 0.7})
     furnished.set_note(1, "a note")
+    furnished.set_position(1, "supernode 1", 2.0, 3.0)
+    furnished.set_position(1, 5, 4.0, 5.0)
     copy = furnished.tree.duplicate(TRACE_1).number
     assert_same_graph(furnished.load_graph(copy), furnished.load_graph(1))
     first, second = furnished.annotations(1), furnished.annotations(copy)
@@ -147,6 +149,7 @@ def test_a_copy_of_a_trace_is_whole_and_apart(furnished: Project) -> None:
     assert [group.nodes for group in second.groups] == [(3, 4)]
     assert second.groups[0].id != first.groups[0].id
     assert furnished.view(copy) == {"nodes": 0.7}
+    assert second.positions == {f"supernode {second.groups[0].id}": (2.0, 3.0), 5: (4.0, 5.0)}
     furnished.unpin(copy, [3])
     furnished.remove_group(copy, second.groups[0].id)
     assert furnished.annotations(1) == first
