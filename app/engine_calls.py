@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engine.dictionaries.features import Features
+    from engine.graphs import AttributionGraph
     from engine.graphs.formats import GraphFile
     from engine.models.language_model import LanguageModel
     from engine.models.tokens import ModelTokenizer
@@ -166,15 +168,24 @@ def generate(
 
 
 def run_trace(
-    state: EngineState, spec: TraceSpec, features: str, trust: bool, progress: Progress, cancel: threading.Event
+    state: EngineState,
+    spec: TraceSpec,
+    features: str,
+    trust: bool,
+    on_graph: Callable[[AttributionGraph], None],
+    progress: Progress,
+    cancel: threading.Event,
 ) -> Trace:
-    """Trace one prompt; the dictionary is loaded first where it is not yet. Stopped midway, it keeps what it found."""
+    """Trace one prompt; the dictionary is loaded first where it is not yet. Stopped midway, it keeps what it found.
+
+    `on_graph` is given the graph as it grows, in the engine's thread.
+    """
     from engine.progress import part
     from engine.tracing import trace
 
     dictionary = _features(state, features, trust, part(progress, 0.0, 0.05), cancel)
     step = part(progress, 0.05, 1.0)
-    return trace(state.require(), dictionary, spec, progress=step, cancel=cancel, keep_partial=True)
+    return trace(state.require(), dictionary, spec, progress=step, cancel=cancel, keep_partial=True, on_graph=on_graph)
 
 
 def feature_effects(

@@ -26,6 +26,23 @@ from engine.progress import Progress
 POLL_MS = 50
 BUSY_SWITCH_INTERVAL = 0.001
 JobFunction = Callable[[Progress, threading.Event], Any]
+# What a job shows before it is done may take this share of the window's time.
+SHOWING_SHARE = 0.1
+
+
+class Mailbox:
+    """Hands what a job has found so far to the window: only the latest counts."""
+
+    def __init__(self) -> None:
+        self._latest: deque[Any] = deque(maxlen=1)
+
+    def put(self, value: Any) -> None:
+        """Called by the engine thread."""
+        self._latest.append(value)
+
+    def take(self) -> Any:
+        """Called by the window; None where there is nothing new."""
+        return self._latest.pop() if self._latest else None
 
 
 @dataclass(frozen=True)
@@ -62,6 +79,8 @@ class Job:
     done: Callable[[Outcome], None]
     quiet: bool
     generation: int
+    mailbox: Mailbox | None = None
+    found: Callable[[Any], None] | None = None
     cancel: threading.Event = field(default_factory=threading.Event)
     # Written by the engine thread, read by the window's timer: one attribute, so that a pair is never half new.
     state: tuple[str, float] = ("", 0.0)
@@ -125,6 +144,7 @@ class JobHost(QObject):
         self._queue: deque[Job] = deque()
         self._current: Job | None = None
         self._time_left = TimeLeft(0.0)
+        self._next_look = 0.0
         self._generations: dict[str, int] = {}
         self._count = 0
         self._closed = False
@@ -142,15 +162,24 @@ class JobHost(QObject):
         return self._current is not None or bool(self._queue)
 
     def submit(
-        self, key: str, title: str, run: JobFunction, done: Callable[[Outcome], None], *, quiet: bool = False
+        self,
+        key: str,
+        title: str,
+        run: JobFunction,
+        done: Callable[[Outcome], None],
+        *,
+        quiet: bool = False,
+        mailbox: Mailbox | None = None,
+        found: Callable[[Any], None] | None = None,
     ) -> Job:
         """Queue a job. An older one of the same key is cancelled and its outcome dropped.
 
-        A quiet job (a look at the next token) gives way: it is dropped or stopped when a loud one arrives.
+        A quiet job (a look at the next token) gives way: it is dropped or stopped when a loud one arrives. What the
+        job puts into `mailbox` is given to `found` in the GUI thread, unless it is stopped or out of date.
         """
         self.drop(key)
         self._count += 1
-        job = Job(self._count, key, title, run, done, quiet, self._generations[key])
+        job = Job(self._count, key, title, run, done, quiet, self._generations[key], mailbox, found)
         if self._closed:
             return job
         if not quiet:
@@ -203,6 +232,7 @@ class JobHost(QObject):
             return
         job = self._current = self._queue.popleft()
         self._time_left = TimeLeft(time.monotonic())
+        self._next_look = 0.0
         sys.setswitchinterval(BUSY_SWITCH_INTERVAL)
         self._poll.start()
         self.started.emit(job)
@@ -232,3 +262,17 @@ class JobHost(QObject):
         stage, fraction = self._current.state
         left = self._time_left.update(time.monotonic(), fraction)
         self.progressed.emit(stage or self._current.title, fraction, -1.0 if left is None else left)
+        self._look(self._current)
+
+    def _look(self, job: Job) -> None:
+        """Show what the running job has found so far, seldom enough that the window stays quick."""
+        start = time.monotonic()
+        if job.mailbox is None or job.found is None or start < self._next_look:
+            return
+        if job.cancel.is_set() or job.generation != self._generations.get(job.key):
+            return
+        found = job.mailbox.take()
+        if found is not None:
+            job.found(found)
+            now = time.monotonic()
+            self._next_look = now + (now - start) / SHOWING_SHARE

@@ -21,7 +21,8 @@ from app.engine_calls import (
     open_model,
     run_trace,
 )
-from app.jobs import Failure, JobHost, Outcome, Value
+from app.growing import Growth
+from app.jobs import Failure, JobHost, Mailbox, Outcome, Value
 from app.session import Session
 from app.shelf import is_here
 from app.token_choice import meant_token
@@ -84,6 +85,8 @@ class Runs(QObject):
     @Slot()
     def follow_trace(self) -> None:
         """A trace of another model is open: that one is meant from now on, if it is on this machine."""
+        if self.session.growing:
+            return  # It was asked for with what was meant then.
         made_by = self.session.report.get("model", {})
         source = str(made_by.get("source", ""))
         if source in self.known_models and source != self.wanted_model:
@@ -288,11 +291,14 @@ class Runs(QObject):
         """Trace with the chosen dictionary, or another one; `prompt` is kept with it instead of the prompt bar."""
         features = features or self.wanted_features
         trust = self.trust_features and features == self.wanted_features
-        job = bind(run_trace, self.state, spec, features, trust)
-        self.host.submit("trace", f"Tracing {title}", job, partial(self._traced, chip, features, prompt))
+        mailbox, growth = Mailbox(), Growth(self.session, features)
+        job = bind(run_trace, self.state, spec, features, trust, mailbox.put)
+        done = partial(self._traced, chip, features, prompt)
+        self.host.submit("trace", f"Tracing {title}", job, done, mailbox=mailbox, found=growth.show)
 
     def _traced(self, chip: int | None, features: str, prompt: dict[str, Any] | None, outcome: Outcome) -> None:
         if not isinstance(outcome, Value):
+            self.session.stop_growing()
             self._tell("prompt", outcome)
             return
         self.session.prompt.set_traced(chip)
@@ -301,6 +307,7 @@ class Runs(QObject):
         try:
             self.session.add_trace(outcome.value, title_of(outcome.value.report, outcome.value.graph), features, prompt)
         except LoupeError as error:
+            self.session.stop_growing()
             self.session.report_problem("graph", error.sentence, "file.save_as")
             return
         report = outcome.value.report

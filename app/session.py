@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 
+from app.growing import same_node
 from app.prompt_state import PromptState
 from app.unsaved import is_unsaved, new_unsaved_path
 from app.visited import Visited
@@ -77,6 +79,7 @@ class Session(QObject):
 
     projectChanged = Signal()
     tracesChanged = Signal()
+    leaving = Signal()  # another trace is about to be shown: what is still being typed belongs to this one
     traceChanged = Signal()
     viewChanged = Signal()
     annotationsChanged = Signal()
@@ -99,6 +102,11 @@ class Session(QObject):
         self.selected = -1
         self.hovered = -1
         self.visited = Visited()
+        # True while the graph is that of a trace that still runs: it is no part of the project yet.
+        self.growing = False
+        # True where the graph is the one before with more rows: what was selected and where one looked stays.
+        self.continued = False
+        self._left: int | None = None  # the trace that was open before the one that grows
         # Where the open trace's dictionary was loaded from.
         self.features_source = ""
 
@@ -117,13 +125,14 @@ class Session(QObject):
     @property
     def can_edit(self) -> bool:
         """True when there is a graph to annotate and a project that takes it."""
-        return self.graph is not None and self.project is not None and not self.project.read_only
+        return self.trace_id is not None and self.project is not None and not self.project.read_only
 
     def ensure_project(self) -> Project:
         """The open project, or a new one in the folder of unsaved ones: a trace is never without a home."""
         if self.project is None:
-            self.set_project(Project.create(new_unsaved_path()))
-        assert self.project is not None
+            # What is on screen stays: it may be the growing graph that this project is for.
+            self.project = Project.create(new_unsaved_path())
+            self._tell_project()
         return self.project
 
     def set_project(self, project: Project | None) -> None:
@@ -132,9 +141,7 @@ class Session(QObject):
         if self.project is not None:
             self.project.close()
         self.project = project
-        self.projectChanged.emit()
-        self.tracesChanged.emit()
-        self.historyChanged.emit()
+        self._tell_project()
         if project is not None:
             stored = project.setting(DRAFT_KEY)
             left = stored if isinstance(stored, dict) else {}
@@ -142,6 +149,12 @@ class Session(QObject):
             if numbers:
                 self.open_trace(left["trace"] if left.get("trace") in numbers else numbers[-1])
             self.prompt.restore(left)
+
+    def _tell_project(self) -> None:
+        """Another project is open."""
+        self.projectChanged.emit()
+        self.tracesChanged.emit()
+        self.historyChanged.emit()
 
     def open_project(self, path: Path, *, read_only: bool = False) -> None:
         """Open a .loupe file; raises the engine's errors and leaves what was open as it was."""
@@ -157,7 +170,9 @@ class Session(QObject):
         if self.project is None or self.project.read_only:
             return
         try:
-            self.project.set_setting(DRAFT_KEY, {**self.prompt.snapshot(), "trace": self.trace_id})
+            self.project.set_setting(
+                DRAFT_KEY, {**self.prompt.snapshot(), "trace": self._left if self.growing else self.trace_id}
+            )
         except LoupeError as error:
             self.report_problem("investigation", error.sentence, "file.save_as")
 
@@ -178,16 +193,20 @@ class Session(QObject):
 
         `features` is where its dictionary was loaded from; `prompt` is its prompt where that is not the prompt bar's.
         """
+        self.leaving.emit()
         project = self.ensure_project()
         number = project.add_trace(trace.report, trace.graph, title=title, asked=Asked(trace.spec, features))
         project.set_setting(f"{DRAFT_KEY}/{number}", {**(prompt or self.prompt.snapshot()), "features": features})
+        grown = self.growing
+        if grown:
+            project.set_view(number, self.settings.as_json())
         self.tracesChanged.emit()
         self.historyChanged.emit()
-        self.open_trace(number)
+        self.open_trace(number, grown=grown)
         return number
 
-    def open_trace(self, number: int) -> None:
-        """Show a trace of the project."""
+    def open_trace(self, number: int, *, grown: bool = False) -> None:
+        """Show a trace of the project; `grown`: it is the one that was shown while it grew."""
         assert self.project is not None
         try:
             graph = self.project.load_graph(number)
@@ -196,19 +215,54 @@ class Session(QObject):
         except LoupeError as error:
             self.report_problem("graph", error.sentence)
             return
-        self.trace_id, self.graph, self.report = number, graph, report
+        self.trace_id, self.report, self.growing = number, report, False
+        self._take(graph, grown)
         self.settings = ViewSettings.from_json(stored)
         self.annotations = with_colours(self.project.annotations(number))
-        self.selected = self.hovered = -1
-        self.visited.clear()
         self._prune()
         prompt = self.project.setting(f"{DRAFT_KEY}/{number}")
         if prompt is not None:
             self.prompt.restore(prompt)
         self.features_source = str(prompt.get("features", "")) if isinstance(prompt, dict) else ""
+        self._tell()
+
+    def show_growing(self, graph: AttributionGraph, features: str, *, first: bool) -> None:
+        """Show the graph of a trace that still runs, `first` or with more rows; the project does not hold it."""
+        if first:
+            self.leaving.emit()
+            self._left = self._left if self.growing else self.trace_id
+            self.trace_id, self.settings, self.annotations = None, ViewSettings(), NO_ANNOTATIONS
+            self.features_source = features
+        self.growing = True
+        self._take(graph, not first)
+        self.report = graph.meta
+        self._prune()
+        self._tell()
+
+    def stop_growing(self) -> None:
+        """The trace came to nothing: what was open before it is open again."""
+        if not self.growing:
+            return
+        before = self._left
+        self.close_trace()
+        if self.project is not None and before in [row.id for row in self.project.traces()]:
+            self.open_trace(before)
+
+    def _take(self, graph: AttributionGraph, continued: bool) -> None:
+        """Another graph; of the same trace (`continued`) what was selected and visited is found in it again."""
+        old, self.graph, self.continued = self.graph, graph, continued
+        if continued and old is not None:
+            self.selected, self.hovered = (same_node(old, node, graph) for node in (self.selected, self.hovered))
+            self.visited.renumber(partial(same_node, old, other=graph))
+        else:
+            self.selected = self.hovered = -1
+            self.visited.clear()
+
+    def _tell(self) -> None:
+        """Another graph is open."""
         self.traceChanged.emit()
         self.annotationsChanged.emit()
-        self.selectionChanged.emit(-1)
+        self.selectionChanged.emit(self.selected)
         self.visitedChanged.emit()
 
     def close_trace(self) -> None:
@@ -216,14 +270,12 @@ class Session(QObject):
         if self.graph is None:
             return
         self.trace_id = self.graph = self.view = None
+        self.growing = self.continued = False
         self.report = {}
         self.annotations = NO_ANNOTATIONS
         self.selected = self.hovered = -1
         self.visited.clear()
-        self.traceChanged.emit()
-        self.annotationsChanged.emit()
-        self.selectionChanged.emit(-1)
-        self.visitedChanged.emit()
+        self._tell()
 
     def refresh(self, trace_id: int | None = None) -> None:
         """Read again what an edit, an undo or a redo may have changed; opens `trace_id` if that is another trace."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 LONGEST = 200
 
 
@@ -42,6 +44,12 @@ class Visited:
             return None
         self._at += 1
         return self._nodes[self._at]
+
+    def renumber(self, number_of: Callable[[int], int]) -> None:
+        """The same nodes have other numbers now; a node without one (-1) is forgotten."""
+        numbers = [number_of(node) for node in self._nodes]
+        self._at = sum(number >= 0 for number in numbers[: self._at + 1]) - 1
+        self._nodes = [number for number in numbers if number >= 0]
 
     def clear(self) -> None:
         """Forget everything: another graph is open."""

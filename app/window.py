@@ -177,6 +177,7 @@ class MainWindow(QMainWindow):
         session.projectChanged.connect(self._project_changed)
         session.tracesChanged.connect(self._show_title)
         session.problem.connect(self._show_problem)
+        session.leaving.connect(self.settle)
         session.prompt.problem.connect(self._prompt_problem)
         self.runs.modelChanged.connect(self._model_changed)
         self.host.idle.connect(self._idle)
@@ -280,6 +281,7 @@ class MainWindow(QMainWindow):
         """Show the recent projects on the start page."""
         self.start.show_recent(self.memory.recent_projects())
 
+    @Slot()
     def settle(self) -> None:
         """Write down what is still being typed or moved, before something else is opened."""
         self.investigation.commit_note()

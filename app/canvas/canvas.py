@@ -99,6 +99,26 @@ class GraphCanvas(QWidget):
         if before != NOTHING:
             self.selectionChanged.emit(NOTHING)
 
+    def grow(self, graph: AttributionGraph, view: GraphView, selected: int, hovered: int) -> None:
+        """Show the same graph with more rows: selection, hover and camera stay where they were.
+
+        `selected` and `hovered` are the numbers their nodes have now; nothing is emitted for them.
+        """
+        before = self._stage.scene
+        if before is None:
+            self.set_graph(graph, view)
+            return
+        self.end_grouping(request=False)
+        scene = Scene(graph, before.viewport, selected=selected, size_by=before.size_by)
+        scene.show(view)
+        scene.hovered = hovered if scene.is_shown(hovered) else NOTHING
+        self._surface.grow(scene)
+        self._show_state()
+        self._held = self._held and scene.hovered != NOTHING
+        self._show_card()
+        if scene.hovered != hovered:
+            self.hoverChanged.emit(scene.hovered)
+
     def set_view(self, view: GraphView) -> None:
         """Show other nodes and edges of the same graph; the selection stays, even if its node is hidden now.
 

@@ -177,3 +177,16 @@ class Scene:
     def size_levels(self) -> NDArray[np.intp]:
         """(N,) index into glyphs.SIZES."""
         return size_levels(self.graph, self.size_by)
+
+
+def same_place(before: Layout, after: Layout, x: float, y: float) -> tuple[float, float]:
+    """The point of another layout of a prompt that lies in the same layer's row and the same token's column."""
+    row = float(np.interp(y, before.row_edges, np.arange(len(before.row_edges))))
+    column = float(np.interp(x, before.column_edges, np.arange(len(before.column_edges))))
+    if len(before.positions):
+        number = min(int(column), len(before.positions) - 1)
+        column += float(np.searchsorted(after.positions, before.positions[number]) - number)
+    return (
+        float(np.interp(column, np.arange(len(after.column_edges)), after.column_edges)),
+        float(np.interp(row, np.arange(len(after.row_edges)), after.row_edges)),
+    )

@@ -15,7 +15,7 @@ from app.canvas.labels_layer import LabelsLayer
 from app.canvas.mouse_view import MouseView
 from app.canvas.nodes_layer import NodesLayer
 from app.canvas.rings_layer import RingsLayer
-from app.canvas.scene import NOTHING, GraphView, Scene
+from app.canvas.scene import NOTHING, GraphView, Scene, same_place
 from app.canvas.stage import Stage
 from app.theme import Theme
 
@@ -51,6 +51,21 @@ class Surface(MouseView):
         self.stage.measure()
         self.fitted = True
         self._lay_out()
+
+    def grow(self, scene: Scene) -> None:
+        """Draw the next state of a growing scene; while zoomed in, what is in the middle stays there."""
+        before, middle, scales = self.stage.scene, self.camera.inner().center(), self.camera.scales()
+        assert before is not None
+        anchor, pixel = self.camera.point_at(middle), middle
+        x, y = same_place(before.layout, scene.layout, anchor.x(), anchor.y())
+        if before.is_shown(before.selected) and scene.is_shown(scene.selected):
+            pixel = self.pixel_of(before.selected)
+            x, y = float(scene.layout.x[scene.selected]), float(scene.layout.y[scene.selected])
+        self.stage.scene = scene
+        self.stage.measure()
+        self._lay_out()
+        if not self.fitted:
+            self.camera.hold(x, y, pixel, scales)
 
     def show_view(self, view: GraphView) -> None:
         """Draw other nodes of the scene; while zoomed in, the selected node stays where it is on screen."""

@@ -77,9 +77,12 @@ class GraphArea(QWidget):
     @Slot()
     def _show_graph(self) -> None:
         session = self.session
-        self.banner.dismiss()
-        self.stack.setCurrentIndex(0 if session.graph is None else 1)
-        self.canvas.set_graph(session.graph, session.view)
+        if session.continued and session.graph is not None and session.view is not None:
+            self.canvas.grow(session.graph, session.view, session.selected, session.hovered)
+        else:
+            self.banner.dismiss()
+            self.stack.setCurrentIndex(0 if session.graph is None else 1)
+            self.canvas.set_graph(session.graph, session.view)
         self._show_annotations()
 
     @Slot()

@@ -75,6 +75,7 @@ class InspectorPanel(QWidget):
         column.addStretch(1)
         self.label.editingFinished.connect(self._label_done)
         self.compute.clicked.connect(self._compute)
+        session.leaving.connect(self._leave)
         session.selectionChanged.connect(self._show)
         session.annotationsChanged.connect(self._show_label)
         effects.changed.connect(self._show_effects)
@@ -278,6 +279,12 @@ class InspectorPanel(QWidget):
         if self._label_of >= 0 and self.label.text() != self.label.before:
             self.label.before = self.label.text()
             self.edits.label(self._label_of, self.label.text())
+
+    @Slot()
+    def _leave(self) -> None:
+        """Another trace comes: a label still being typed is for the node of this one, and no number holds any more."""
+        self._label_done()
+        self._label_of = -1
 
     @Slot()
     def _compute(self) -> None:

@@ -89,7 +89,7 @@ class StatusBar(QStatusBar):
         self.model = MutedLabel()
         self.memory = MutedLabel()
         self.job = JobStrip(runs, registry)
-        self.scores = [PlainLabel() for _ in range(4)]
+        self.scores = [PlainLabel() for _ in range(5)]
         for label in self.scores:
             label.setContentsMargins(10, 0, 0, 0)
         self.setContentsMargins(8, 0, 8, 0)
@@ -134,7 +134,10 @@ class StatusBar(QStatusBar):
 
     @Slot()
     def _show_scores(self) -> None:
-        entries = score_entries(self.session.report) if self.session.graph is not None else []
+        graph = self.session.graph
+        entries = score_entries(self.session.report) if graph is not None else []
+        if graph is not None and self.session.growing:
+            entries.insert(0, so_far(self.session.report))
         for i, label in enumerate(self.scores):
             label.setVisible(i < len(entries))
             if i < len(entries):
@@ -145,6 +148,12 @@ class StatusBar(QStatusBar):
                 colour = current_theme().error if bad else current_theme().muted
                 palette.setColor(QPalette.ColorRole.WindowText, QColor(colour))
                 label.setPalette(palette)
+
+
+def so_far(report: dict[str, Any]) -> tuple[str, str, bool]:
+    """What a trace that still runs has found."""
+    words = "This trace still runs: layers come in from the top. It is kept in the project when it is done or stopped."
+    return f"so far {int(report.get('feature_nodes', 0)):,} features", words, False
 
 
 def score_entries(report: dict[str, Any]) -> list[tuple[str, str, bool]]:
