@@ -253,6 +253,19 @@ class Runs(QObject):
             return int(tokenizer.single_token(f" {meant}"))  # "Dallas" is two tokens, " Dallas" is one.
         return int(tokenizer.single_token(meant))
 
+    def token_text(self, typed: str) -> str:
+        """The exact text of the one token a person means; RequestError where it is none. Needs the model."""
+        assert self.model is not None
+        number = self._single_token(typed, [token.text for token in self.session.prompt.next])
+        return "" if number is None else str(self.model.tokenizer.token_text(number))
+
+    def trace_target(self, target: Target, words: str) -> None:
+        """Trace what is no token, called `words`, after the prompt. Needs the model."""
+        if self._has_prompt():
+            draft = self.session.prompt.draft
+            spec = TraceSpec(draft.prompt(), target, max_nodes=self.max_nodes)
+            self.submit_trace(spec, trace_title(draft.text, [words]), self._explained(None))
+
     def trace_token(self, token_id: int) -> None:
         """Trace one candidate for the next token."""
         self.with_model(partial(self._trace_token, token_id))

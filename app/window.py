@@ -38,6 +38,7 @@ from app.recent import Memory
 from app.runs import Runs
 from app.samples import load_samples
 from app.session import Problem, Session
+from app.special_target import SpecialTargets
 from app.theme import theme_watcher
 
 HEARTBEAT_MS = 20_000
@@ -68,7 +69,7 @@ class MainWindow(QMainWindow):
         self.registry = Registry(self)
         self.conditions = Conditions(self.session, self.runs)
         self.files, self.hands = ProjectFiles(self), Hands(self)
-        self.graph_files = GraphFiles(self)
+        self.graph_files, self.special = GraphFiles(self), SpecialTargets(self)
         self.models, self.look = ModelChoice(self), Look(self, app)
         self.look.start()
         self._build()
@@ -292,7 +293,10 @@ class MainWindow(QMainWindow):
     def run_trace(self) -> None:
         """Trace what the prompt bar says."""
         self.prompt_bar.commit()
-        self.runs.trace(self.prompt_bar.target.token, self.prompt_bar.against.token)
+        if self.special.is_chosen():
+            self.special.trace()
+        else:
+            self.runs.trace(self.prompt_bar.target.token, self.prompt_bar.against.token)
 
     def run_generate(self) -> None:
         """Let the model continue the prompt."""

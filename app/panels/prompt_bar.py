@@ -18,12 +18,12 @@ from PySide6.QtWidgets import (
 )
 
 from app.commands import Registry
+from app.panels.aim import AimPicker
 from app.panels.banner import Banner
 from app.panels.chips import ChipStrip
 from app.panels.model_picker import FeaturesPicker, ModelPicker
 from app.panels.plain import Hint, MutedLabel
 from app.panels.token_bars import TokenBars
-from app.panels.token_picker import TokenPicker
 from app.runs import Runs
 from app.session import Session
 from app.theme import current_theme, icon
@@ -55,12 +55,8 @@ class PromptBar(QWidget):
         self.banner = Banner("prompt")
         self.models = ModelPicker()
         self.features = FeaturesPicker()
-        self.target = TokenPicker(
-            "Token to explain", "likeliest", "Which token to explain; empty: the likeliest ones together"
-        )
-        self.against = TokenPicker(
-            "Token it is set against", "nothing", "Explain why the first token rather than this one; may stay empty"
-        )
+        self.aim = AimPicker(registry)
+        self.target, self.against = self.aim.target, self.aim.against
         self._make_prompt()
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
@@ -127,10 +123,7 @@ class PromptBar(QWidget):
         row.addWidget(self.count)
         row.addWidget(self._button("trace.generate", beside))
         row.addSpacing(8)
-        row.addWidget(MutedLabel("Explain"))
-        row.addWidget(self.target)
-        row.addWidget(MutedLabel("rather than"))
-        row.addWidget(self.against)
+        row.addWidget(self.aim)
         self.trace_button = self._button("trace.run", beside)
         self.trace_button.setObjectName("primary")
         self.restyle()
@@ -184,8 +177,7 @@ class PromptBar(QWidget):
         self.editor.textChanged.connect(self._pause.start)
         self.editor.submitted.connect(self._submit)
         self.system.textEdited.connect(self._pause.start)
-        self.target.submitted.connect(self._submit)
-        self.against.submitted.connect(self._submit)
+        self.aim.submitted.connect(self._submit)
         self.bos.clicked.connect(self._typed)
         self.chat.clicked.connect(self._chat_switched)
         self.models.chosen.connect(self._choose_model)
@@ -226,8 +218,7 @@ class PromptBar(QWidget):
 
     def clear_targets(self) -> None:
         """Explain the likeliest tokens again."""
-        self.target.setEditText("")
-        self.against.setEditText("")
+        self.aim.forget()
 
     @Slot(str)
     def _choose_model(self, source: str) -> None:
@@ -238,6 +229,7 @@ class PromptBar(QWidget):
     def restyle(self) -> None:
         """Fill the one button that matters with the accent."""
         theme = current_theme()
+        self.aim.restyle()
         self.trace_button.setStyleSheet(
             f"QToolButton {{ background: {theme.accent}; color: {theme.accent_text}; padding: 4px 12px; }}"
             f"QToolButton:hover {{ background: {theme.link}; }}"
@@ -280,8 +272,7 @@ class PromptBar(QWidget):
         tokens = self.session.prompt.next
         self.bars.bars.set_tokens(tokens)
         self.bar_stack.setCurrentIndex(1 if tokens else 0)
-        self.target.show_tokens(tokens)
-        self.against.show_tokens(tokens)
+        self.aim.show_tokens(tokens)
 
     @Slot()
     def _show_model(self) -> None:

@@ -89,7 +89,7 @@ class StatusBar(QStatusBar):
         self.model = MutedLabel()
         self.memory = MutedLabel()
         self.job = JobStrip(runs, registry)
-        self.scores = [PlainLabel() for _ in range(5)]
+        self.scores = [PlainLabel() for _ in range(4)]
         for label in self.scores:
             label.setContentsMargins(10, 0, 0, 0)
         self.setContentsMargins(8, 0, 8, 0)
@@ -137,7 +137,8 @@ class StatusBar(QStatusBar):
         graph = self.session.graph
         entries = score_entries(self.session.report) if graph is not None else []
         if graph is not None and self.session.growing:
-            entries.insert(0, so_far(self.session.report))
+            # The scores of an unfinished graph say little, and Cancel needs the room.
+            entries = [so_far(self.session.report), *(entry for entry in entries if entry[0].startswith("unexplored"))]
         for i, label in enumerate(self.scores):
             label.setVisible(i < len(entries))
             if i < len(entries):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from engine.errors import RequestError
 from engine.graphs.titles import title_of
 from engine.progress import part
 from engine.tracing.spec import Prompt, Target, TraceSpec
+from engine.tracing.target_files import LARGEST_LIST_BYTES, read_target_file
 from engine.whole_files import written_whole
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from engine.tracing.run import Trace
 
 ABOVE_BOUND = 4
-LARGEST_LIST_BYTES = 64 * 2**20
 IMAGE_SUFFIXES = (".svg", ".png")
 
 
@@ -105,7 +104,7 @@ def _spec(arguments: argparse.Namespace) -> TraceSpec:
         Target(
             token=None if arguments.target == "auto" else arguments.target,
             against=arguments.against,
-            **_from_file(arguments.direction),
+            **({} if arguments.direction is None else read_target_file(arguments.direction)),
             feature=None if arguments.target_feature is None else read_feature(arguments.target_feature),
             position=arguments.position,
             top_logits=arguments.top_logits,
@@ -250,30 +249,6 @@ def _print(report: dict[str, Any], written: list[str]) -> None:
         out(f"Wrote:      {line}\n")
 
 
-def _from_file(path: Path | None) -> dict[str, Any]:
-    """The target that a file describes: a weighted sum of tokens, or a direction."""
-    if path is None:
-        return {}
-    weighted = read_weighted(path)
-    return {"direction": read_direction(path)} if weighted is None else {"weighted": weighted}
-
-
-def read_weighted(path: Path) -> tuple[tuple[str, float], ...] | None:
-    """Tokens and weights of a JSON object such as {" Austin": 1, " Dallas": -0.5}; None where it is something else."""
-    if path.suffix == ".npy" or not path.is_file() or path.stat().st_size > LARGEST_LIST_BYTES:
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            return None
-        tokens = tuple((str(token), float(weight)) for token, weight in content.items())
-    except (ValueError, TypeError, RecursionError, OSError):
-        return None
-    if not tokens or not all(math.isfinite(weight) for _, weight in tokens):
-        raise RequestError(f'{path} names no tokens with finite weights; give an object such as {{" Austin": 1}}.')
-    return tokens
-
-
 def read_feature(text: str) -> tuple[int, int, int]:
     """L:P:F as numbers."""
     parts = text.split(":")
@@ -281,26 +256,6 @@ def read_feature(text: str) -> tuple[int, int, int]:
         raise RequestError(f"{text!r} names no feature; give LAYER:POSITION:FEATURE, such as 12:4:503.")
     layer, position, feature = (int(one) for one in parts)
     return layer, position, feature
-
-
-def read_direction(path: Path) -> tuple[float, ...]:
-    """The numbers of a direction: a one-dimensional .npy, or a JSON list."""
-    import numpy as np
-
-    if not path.is_file():
-        raise RequestError(f"There is no file {path}; give a .npy or JSON file that holds the direction.")
-    try:
-        if path.stat().st_size > LARGEST_LIST_BYTES:
-            raise ValueError("too large")
-        values = np.load(path, allow_pickle=False) if path.suffix == ".npy" else json.loads(path.read_text())
-        numbers = tuple(float(one) for one in np.asarray(values, dtype=np.float64).reshape(-1))
-    except (ValueError, TypeError, OSError) as error:
-        raise RequestError(
-            f"{path} is not a list of numbers; give a .npy or JSON file with d_model numbers."
-        ) from error
-    if not numbers or not all(map(math.isfinite, numbers)):
-        raise RequestError(f"{path} holds no direction: give d_model finite numbers.")
-    return numbers
 
 
 def read_nodes(path: Path) -> tuple[tuple[int, int, int], ...]:

@@ -25,7 +25,7 @@ class HandOut:
         self._receive = receive
         self._clock = clock
         self._start = self._last = clock()
-        self._cost_per_row = 0.0
+        self._cost, self._rows = 0.0, 1
         self.count = 0
         self.spent = 0.0  # seconds
 
@@ -33,12 +33,13 @@ class HandOut:
         """Build and hand out the graph of `n_rows` rows, if it is time for one."""
         now = self._clock()
         if self.count:
-            foretold = self._cost_per_row * n_rows
+            # The first graph is little more than what every graph costs, however small: its rows foretell nothing.
+            rows = n_rows / self._rows if self.count > 1 else 1.0
+            foretold = self._cost * rows
             if now - self._last < SPACING or self.spent + foretold > SHARE * (now - self._start):
                 return
         self._receive(build())
         self._last = self._clock()
-        cost = self._last - now
-        self.spent += cost
-        self._cost_per_row = cost / max(n_rows, 1)
+        self._cost, self._rows = self._last - now, max(n_rows, 1)
+        self.spent += self._cost
         self.count += 1

@@ -14,7 +14,7 @@ __all__ = ["ready"]
 def _trace_the_prompt(window: MainWindow, qtbot: QtBot) -> AttributionGraph:
     type_prompt(qtbot, window, "The capital of Texas is")
     window.registry.run("trace.run")
-    qtbot.waitUntil(lambda: window.session.graph is not None, timeout=SECONDS)
+    qtbot.waitUntil(lambda: window.session.trace_id is not None, timeout=SECONDS)
     wait_until_idle(qtbot, window)
     graph = window.session.graph
     assert graph is not None
@@ -38,7 +38,7 @@ def test_the_selected_feature_is_traced_in_the_graphs_own_prompt(ready: MainWind
     ready.prompt_bar.commit()
     wait_until_idle(qtbot, ready)
     ready.registry.run("trace.feature")
-    qtbot.waitUntil(lambda: session.graph is not graph, timeout=SECONDS)
+    qtbot.waitUntil(lambda: session.graph is not graph and not session.growing, timeout=SECONDS)
     wait_until_idle(qtbot, ready)
     found, project = session.graph, session.project
     assert found is not None
@@ -59,7 +59,7 @@ def test_the_graphs_own_model_is_loaded_again_where_another_was_chosen(ready: Ma
     ready.runs.choose_model("another model")
     session.select(int(graph.of_kind(NodeKind.FEATURE)[0]))
     ready.registry.run("trace.feature")
-    qtbot.waitUntil(lambda: session.graph is not graph, timeout=SECONDS)
+    qtbot.waitUntil(lambda: session.graph is not graph and not session.growing, timeout=SECONDS)
     wait_until_idle(qtbot, ready)
     assert ready.runs.model is not None
     assert ready.runs.model.source == "SmolLM2-135M-Instruct"

@@ -113,6 +113,8 @@ def test_rows_appear_as_they_are_found_and_the_whole_graph_takes_their_place(run
         assert window.area.stack.currentIndex() == 1
         assert window.status.scores[0].text() == f"so far {counts[-1]} features"
         assert window.status.scores[0].isVisible()
+        said = [label.text() for label in window.status.scores if label.isVisible()]
+        assert len(said) <= 2, "what the status bar says of an unfinished graph must not push the window wider"
         assert traces(window) == [], "an unfinished graph is in the project"
         assert not window.session.can_edit
         assert window.area.table.nodes.rowCount() > 0
