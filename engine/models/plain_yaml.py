@@ -20,6 +20,6 @@ def parse_yaml(text: str) -> Any:
     """What a text says, None where it says nothing; ValueError where it is not readable. Bound its length before."""
     try:
         return yaml.load(text, Loader=_PlainLoader)
-    # Numbers of thousands of digits, dates without a month 13: the loader passes Python's own errors on.
-    except (yaml.YAMLError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    # Numbers of thousands of digits, dates of a month 13, "!!int" of nothing: the loader passes Python's errors on.
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError) as error:
         raise ValueError("not a readable YAML text") from error

@@ -43,6 +43,9 @@ NAMES = [
     "saelens-jump-skip",
     "clt-training",
     "clt-training-concat",
+    "clt-training-joined",
+    "clt-training-batch",
+    "sparsify-groups",
     "crosslayer-none-mean_std",
     "crosslayer-per_source-sqrt_d_model",
 ]

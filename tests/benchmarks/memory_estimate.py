@@ -1,0 +1,86 @@
+"""What traces really take of memory beside what is estimated before they start. Run by hand, on Linux.
+
+    python -m tests.benchmarks.memory_estimate [TOKENS ...] [--nodes N]
+
+Each trace runs in a process of its own: the model and the dictionary are loaded, a trace of three tokens warms the
+libraries up, then the highest resident memory of one trace is compared with what was resident before it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.oracle.starter_case import CASES, MODEL
+from tests.oracle.transcoder_case import write_dictionary
+
+ROOT = Path(__file__).parent.parent.parent
+TEXT = "The capital of Texas is Austin and the capital of France is Paris, which people like to visit in spring. "
+
+
+def resident(field: str) -> int:
+    """VmRSS or VmHWM of this process, in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"{field} is not told here")
+
+
+def measure(source: str, tokens: int, nodes: int) -> dict[str, float]:
+    """Peak and estimate of one trace, in bytes; inside its own process."""
+    from engine.dictionaries import load_features
+    from engine.models import load_model
+    from engine.tracing import Prompt, Target, TraceSpec, trace
+    from engine.tracing.memory import estimate_bytes
+
+    model = load_model(MODEL, device="cpu")
+    features = load_features(source, model, trust=True)
+    ids = tuple(model.tokenizer.encode(Prompt(TEXT * (1 + tokens // 10))))[:tokens]
+    assert len(ids) == tokens
+
+    def spec(count: int, budget: int) -> TraceSpec:
+        return TraceSpec(Prompt(token_ids=ids[:count]), Target(), max_nodes=budget)
+
+    trace(model, features, spec(3, 10))
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    before = resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the highest mark falls to what is resident now
+    result = trace(model, features, spec(tokens, nodes))
+    peak = resident("VmHWM") - before
+    return {"peak": peak, "estimate": estimate_bytes(model, tokens, spec(tokens, nodes)), "nodes": result.graph.n_nodes}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("tokens", nargs="*", type=int, default=[6, 60, 250])
+    parser.add_argument("--nodes", type=int, default=1000)
+    parser.add_argument("--child", nargs=2)
+    asked = parser.parse_args()
+    if asked.child:
+        found = measure(asked.child[0], int(asked.child[1]), asked.nodes)
+        sys.stdout.write(json.dumps(found) + "\n")
+        return
+    with tempfile.TemporaryDirectory() as name:
+        write_dictionary(CASES[0], Path(name) / "transcoders")
+        for source in ("neurons", str(Path(name) / "transcoders")):
+            for tokens in asked.tokens or [6, 60, 250]:
+                words = ["--nodes", str(asked.nodes), "--child", source, str(tokens)]
+                command = [sys.executable, "-m", "tests.benchmarks.memory_estimate", *words]
+                done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+                one = json.loads(done.stdout.splitlines()[-1])
+                sys.stdout.write(
+                    f"{Path(source).name:12} {tokens:4} tokens  estimate {one['estimate'] / 2**20:7.0f} MB  "
+                    f"peak {one['peak'] / 2**20:7.0f} MB  peak/estimate {one['peak'] / one['estimate']:.2f}\n"
+                )
+                sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
