@@ -15,8 +15,8 @@ from PySide6.QtWidgets import QApplication
 
 from app.fault_log import FaultCatcher, logger, start_log
 from app.garbage import GarbageKeeper
-from app.places import log_file
 from app.window import MainWindow
+from engine.places import log_file
 
 PRELOAD_MS = 250
 

@@ -12,7 +12,7 @@ from types import TracebackType
 
 from PySide6.QtCore import QMessageLogContext, QObject, QtMsgType, Signal, qInstallMessageHandler
 
-from app.places import log_file
+from engine.places import log_file
 
 logger = logging.getLogger("circuit_loupe")
 _QT_LEVELS = {

@@ -1,4 +1,4 @@
-"""What the window remembers between runs: recent projects, opened models and dictionaries, theme and layout."""
+"""What the window remembers between runs: recent projects, theme and layout."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QSettings
 
-from app.places import settings_file
+from engine.places import settings_file
 
 LAYOUT_VERSION = 1
 MOST_RECENT = 10
@@ -52,27 +52,9 @@ class Memory:
 
     def add_project(self, path: Path) -> None:
         """Put a project at the top of the list."""
-        self._add("recent/projects", str(path.resolve()))
-
-    def opened_models(self) -> list[Path]:
-        """Model folders and files a person opened."""
-        return [path for entry in self._list("recent/models") if (path := Path(entry)).exists()]
-
-    def add_model(self, path: Path) -> None:
-        """Remember a model folder or file."""
-        self._add("recent/models", str(path))
-
-    def opened_features(self) -> list[str]:
-        """Dictionaries a person opened."""
-        return [entry for entry in self._list("recent/features") if Path(entry).exists()]
-
-    def add_features(self, path: Path) -> None:
-        """Remember a dictionary."""
-        self._add("recent/features", str(path))
-
-    def _add(self, key: str, entry: str) -> None:
-        entries = [entry, *[old for old in self._list(key) if old != entry]]
-        self._settings.setValue(key, entries[:MOST_RECENT])
+        entry = str(path.resolve())
+        entries = [entry, *[old for old in self._list("recent/projects") if old != entry]]
+        self._settings.setValue("recent/projects", entries[:MOST_RECENT])
 
     def flush(self) -> None:
         """Write to disk now."""

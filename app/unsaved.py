@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
-from app.places import unsaved_folder
+from engine.places import unsaved_folder
 
 
 def new_unsaved_path() -> Path:

@@ -9,6 +9,7 @@ from app.dialogs import Ask
 from app.panels.models_page import ModelsPage
 from app.shelf import ShelfRow, shelf_rows
 from engine.models.catalogue import find_models
+from engine.models.opened import opened, remember_opened
 from engine.models.published import published
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class ModelChoice:
     def fill(self) -> None:
         """Find models again and show them; the first that fits is chosen where none is yet."""
         window = self.window
-        entries = find_models(window.memory.opened_models())
+        entries = find_models(opened("models"))
         window.prompt_bar.models.show_models(entries)
         remembered = window.memory.text("model", "")
         known = {entry.id: entry for entry in entries}
@@ -50,8 +51,8 @@ class ModelChoice:
             for entry in published()
             if entry.what == "dictionary" and entry.path is not None and (entry.model == wanted or entry.id == current)
         ]
-        opened = [(Path(path).name or path, path) for path in window.memory.opened_features()]
-        window.prompt_bar.features.show_features([*fetched, *opened], current)
+        others = [(path.name or str(path), str(path)) for path in opened("dictionaries")]
+        window.prompt_bar.features.show_features([*fetched, *others], current)
 
     # ---- the page of models and dictionaries -------------------------------------------------------------------
 
@@ -73,8 +74,7 @@ class ModelChoice:
 
     def shelf(self) -> list[ShelfRow]:
         """What the page lists."""
-        memory = self.window.memory
-        return shelf_rows(find_models(memory.opened_models()), memory.opened_features(), published())
+        return shelf_rows(find_models(opened("models")), [str(path) for path in opened("dictionaries")], published())
 
     def use(self, row: ShelfRow) -> None:
         """Use a model or dictionary of the page from now on; a dictionary's own model comes with it if it is here."""
@@ -108,8 +108,8 @@ class ModelChoice:
     def take(self, path: Path) -> None:
         """Use a model folder or file from now on, and load it."""
         window = self.window
-        window.memory.add_model(path)
-        listed = [entry for entry in find_models(window.memory.opened_models()) if entry.path == path]
+        remember_opened("models", path)
+        listed = [entry for entry in find_models(opened("models")) if entry.path == path]
         window.runs.choose_model(listed[0].id if listed else str(path))
         self.fill()
         window.runs.load_model()
@@ -118,7 +118,7 @@ class ModelChoice:
         """Ask for a folder with transcoders."""
         path = Ask.open_folder(self.window, "Open a folder with transcoders")
         if path is not None:
-            self.window.memory.add_features(path)
+            remember_opened("dictionaries", path)
             self.window.runs.choose_features(str(path))
             self.fill_features()
 

@@ -10,11 +10,11 @@ from PySide6.QtGui import QDesktopServices
 
 from app.dialogs import Ask
 from app.panels.status import score_entries
-from app.places import log_file
 from app.theme import current_theme
 from app.unsaved import is_unsaved
 from engine.errors import LoupeError, MachineError
 from engine.graphs.svg import write_svg
+from engine.places import log_file
 from engine.projects import Project
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.cli.terminal import TerminalProgress, interruptible
 from engine.errors import Cancelled, RequestError
+from engine.graphs.visible_text import visible_text
 from engine.whole_files import written_whole
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from engine.models.published import PublishedEntry
 
 _INTERRUPTED = 130
+_FITS_BFLOAT16 = "fits with --dtype bfloat16"
 
 
 def add_command(commands: argparse._SubParsersAction[Any]) -> None:
@@ -37,15 +39,21 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the list, or download."""
     if arguments.download is not None:
+        if arguments.prepare is not None or arguments.report is not None:
+            raise RequestError("--download stands alone; list, prepare or report in a command of its own.")
         return _download(arguments.download, arguments.yes)
+    if arguments.yes:
+        raise RequestError("--yes goes with --download ID; say what to download.")
     from engine.models import find_models, prepare_starter
+    from engine.models.opened import opened
     from engine.models.published import published
 
     if arguments.prepare is not None:
         with interruptible() as cancel:
             prepare_starter(arguments.prepare, TerminalProgress(), cancel)
-    models, others = find_models(), published()
-    _print_here(models, [entry for entry in others if entry.what == "dictionary" and entry.path is not None])
+    models, others = find_models(opened("models")), published()
+    fetched = [entry for entry in others if entry.what == "dictionary" and entry.path is not None]
+    _print_here(models, fetched, opened("dictionaries"))
     _print_published(others)
     if arguments.report is not None:
         with written_whole(arguments.report) as file:
@@ -53,23 +61,25 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _print_here(models: list[ModelEntry], dictionaries: list[PublishedEntry]) -> None:
+def _print_here(models: list[ModelEntry], dictionaries: list[PublishedEntry], opened: list[Path]) -> None:
     sys.stdout.write("On this machine\n\n")
     for model in models:
         can = "trace with neurons or transcoders" + (", chat" if model.chat else "")
-        fits = "fits" if model.fits else "does not fit"
+        fits = "fits" if model.fits else _FITS_BFLOAT16 if model.fits_bfloat16 else "does not fit"
         ready = "ready" if model.prepared else "will be prepared on first use"
         sys.stdout.write(
-            f"{model.id}\n"
-            f"    {model.title} ({model.family}); {can}; {ready}\n"
+            f"{visible_text(model.id)}\n"
+            f"    {visible_text(model.title)} ({model.family}); {can}; {ready}\n"
             f"    {model.size_bytes / 1e6:,.0f} MB on disk, needs about {model.memory_bytes / 2**30:.1f} GB of memory: "
-            f"{fits}; licence: {model.licence}\n"
+            f"{fits}; licence: {visible_text(model.licence)}\n"
         )
     if not models:
         sys.stdout.write("No model was found; give `trace --model` the path of a Hugging Face folder or a GGUF file.\n")
     sys.stdout.write("\nDictionaries: neurons (built in, for every model); others by their folder's path.\n")
     for entry in dictionaries:
         sys.stdout.write(f"{entry.id}\n    {entry.title}, for {entry.model}; {_opens(entry)}\n")
+    for path in opened:
+        sys.stdout.write(f"{visible_text(str(path))}\n    opened before\n")
 
 
 def _print_published(entries: list[PublishedEntry]) -> None:
@@ -117,12 +127,14 @@ def _fit(entry: PublishedEntry) -> str:
     if entry.fits("float32"):
         return "fits in memory"
     if entry.fits("bfloat16"):
-        return "fits in memory with --dtype bfloat16"
+        return f"{_FITS_BFLOAT16} in memory"
     whole = " when it is held whole" if entry.what == "dictionary" else ""
     return f"larger than this machine's memory{whole}"
 
 
 def _report(models: list[ModelEntry], entries: list[PublishedEntry]) -> dict[str, Any]:
+    from engine.models.opened import opened
+
     here = [{**asdict(model), "path": None if model.path is None else str(model.path)} for model in models]
     published = [
         {
@@ -135,7 +147,8 @@ def _report(models: list[ModelEntry], entries: list[PublishedEntry]) -> dict[str
         }
         for entry in entries
     ]
-    ready = [entry.id for entry in entries if entry.what == "dictionary" and entry.path is not None]
+    ready = [str(path) for path in opened("dictionaries")]
+    ready += [entry.id for entry in entries if entry.what == "dictionary" and entry.path is not None]
     return {"models": here, "dictionaries": ["neurons", *ready], "published": published}
 
 

@@ -13,6 +13,7 @@ from engine.cli.numbers import share, whole
 from engine.cli.terminal import TerminalProgress, interruptible
 from engine.errors import RequestError
 from engine.graphs.titles import title_of
+from engine.models.opened import What, remember_opened
 from engine.progress import part
 from engine.tracing.spec import Prompt, Target, TraceSpec
 from engine.tracing.target_files import LARGEST_LIST_BYTES, read_target_file
@@ -159,10 +160,18 @@ def _trace(arguments: argparse.Namespace, spec: TraceSpec) -> Trace:
             progress=part(progress, 0, 0.3),
             cancel=cancel,
         )
+        _remember("models", arguments.model)
         features = load_features(
             arguments.features, model, trust=arguments.trust_features, progress=part(progress, 0.3, 0.4), cancel=cancel
         )
+        _remember("dictionaries", arguments.features)
         return trace_or_recall(model, features, spec, part(progress, 0.4, 1.0), cancel, recall=not arguments.no_cache)
+
+
+def _remember(what: What, source: str | None) -> None:
+    """`circuit-loupe models` and the window list what was opened from a path."""
+    if source is not None and Path(source).expanduser().exists():
+        remember_opened(what, Path(source))
 
 
 def _write(arguments: argparse.Namespace, spec: TraceSpec, result: Trace, project: Project | None) -> list[str]:

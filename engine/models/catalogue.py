@@ -6,11 +6,12 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from engine.errors import LoupeError
 from engine.models import prepared, published
 from engine.models.cache import models_folder, read_json
+from engine.models.family_names import FAMILY_NAMES
 from engine.models.gguf_file import GgufFile
 from engine.models.gguf_tokenizer import chat_template
 from engine.models.gguf_weights import plan_conversion
@@ -20,7 +21,6 @@ from engine.models.memory import estimate_bytes, total_bytes
 from engine.models.starters import STARTERS, Starter, starter_folder, starter_parts
 
 Kind = Literal["starter", "folder", "gguf", "hub-cache"]
-_FAMILY_NAMES = {"llama": "Llama", "gemma3_text": "Gemma 3", "gemma3": "Gemma 3"}
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class ModelEntry:
     """A model that `load_model(entry.id)` loads.
 
     `size_bytes`: weights on disk. `memory_bytes`: estimate to run it in float32. `fits`: this machine has that much
-    memory in all. `prepared`: it loads at once, without being converted first.
+    memory in all; `fits_bfloat16`: as much as it takes in bfloat16. `prepared`: it loads at once, without being
+    converted first.
     """
 
     id: str
@@ -42,12 +43,13 @@ class ModelEntry:
     licence: str
     fits: bool
     chat: bool
+    fits_bfloat16: bool = False
 
 
 def find_models(extra: Sequence[Path] = ()) -> list[ModelEntry]:
     """Starters, prepared models, what the user opened (`extra`), and what the local hub cache holds, in that order.
 
-    What cannot be read is left out: opening it says why.
+    What cannot be read, or is of a family that cannot be traced, is left out: opening it says why.
     """
     entries: dict[str, ModelEntry] = {}
     opened = {str(path.resolve()) for path in extra}
@@ -65,7 +67,6 @@ def _starters() -> Iterable[ModelEntry]:
 
 
 def _starter_entry(starter: Starter, whole: bool) -> ModelEntry:
-    memory = estimate_bytes(starter.n_parameters)
     return ModelEntry(
         id=starter.id,
         title=starter.title,
@@ -74,9 +75,8 @@ def _starter_entry(starter: Starter, whole: bool) -> ModelEntry:
         path=starter_folder(starter) if whole else None,
         prepared=whole,
         size_bytes=2 * starter.n_parameters if whole else starter.size,
-        memory_bytes=memory,
+        **_memory(starter.n_parameters),
         licence=starter.licence,
-        fits=memory <= total_bytes(),
         chat=starter.chat,
     )
 
@@ -124,20 +124,27 @@ def _folder_entry(name: str, path: Path, kind: Kind) -> ModelEntry | None:
         folder = read_folder(path)
     except (LoupeError, OSError):
         return None
-    memory = estimate_bytes(folder.n_parameters)
+    if folder.model_type not in FAMILY_NAMES:
+        return None
     return ModelEntry(
         id=name,
         title=path.name,
-        family=_FAMILY_NAMES.get(folder.model_type, folder.model_type),
+        family=FAMILY_NAMES[folder.model_type],
         kind=kind,
         path=path,
         prepared=True,
         size_bytes=folder.weight_bytes,
-        memory_bytes=memory,
+        **_memory(folder.n_parameters),
         licence="see the model's page",
-        fits=memory <= total_bytes(),
         chat=_has_chat_template(path),
     )
+
+
+def _memory(n_parameters: int) -> dict[str, Any]:
+    """What a model of so many parameters needs, and whether it fits."""
+    needed, total = estimate_bytes(n_parameters), total_bytes()
+    fits_bfloat16 = estimate_bytes(n_parameters, "bfloat16") <= total
+    return {"memory_bytes": needed, "fits": needed <= total, "fits_bfloat16": fits_bfloat16}
 
 
 def _has_chat_template(path: Path) -> bool:
@@ -157,18 +164,15 @@ def _gguf_entry(path: Path) -> ModelEntry | None:
             licence = file.metadata.get("general.license")
     except LoupeError:
         return None
-    memory = estimate_bytes(conversion.n_parameters)
-    model_type = conversion.config["model_type"]
     return ModelEntry(
         id=str(path),
         title=path.stem,
-        family=_FAMILY_NAMES.get(model_type, model_type),
+        family=FAMILY_NAMES[conversion.config["model_type"]],
         kind="gguf",
         path=path,
         prepared=str(path.resolve()) in _prepared_folders(),
         size_bytes=path.stat().st_size,
-        memory_bytes=memory,
+        **_memory(conversion.n_parameters),
         licence=licence[:60] if isinstance(licence, str) else "see the model's page",
-        fits=memory <= total_bytes(),
         chat=template is not None,
     )

@@ -10,6 +10,7 @@ from engine.errors import MachineError, RequestError
 from engine.models import prepared
 from engine.models.cache import models_folder
 from engine.models.devices import choose_device, choose_dtype
+from engine.models.family_names import FAMILY_NAMES
 from engine.models.fingerprint import folder_fingerprint, remembered_sha256
 from engine.models.hf_folder import ModelFolder, read_config, read_folder
 from engine.models.hub_cache import cached_snapshot
@@ -162,10 +163,8 @@ def _fingerprint(located: _Located, folder: ModelFolder, progress: Progress, can
 
 
 def _require_known_family(config: dict[str, object], name: str) -> None:
-    from engine.models.families import known_model_types
-
-    if config["model_type"] not in known_model_types():
+    if config["model_type"] not in FAMILY_NAMES:
         raise RequestError(
             f"{name} is of the family {str(config['model_type'])[:40]!r}, which cannot be traced yet; "
-            f"open one of: {', '.join(known_model_types())}."
+            f"open one of: {', '.join(sorted(FAMILY_NAMES))}."
         )

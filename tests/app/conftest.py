@@ -18,10 +18,10 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from app.dialogs import Ask
-from app.places import HOME_VARIABLE
 from app.session import Session
 from app.window import MainWindow
 from engine.graphs import AttributionGraph
+from engine.places import HOME_VARIABLE
 from tests.graph_builder import build_graph
 
 HERE = Path(__file__).parent

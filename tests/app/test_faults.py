@@ -12,8 +12,8 @@ from pytestqt.qtbot import QtBot
 
 from app.fault_log import FaultCatcher, logger, start_log
 from app.garbage import GarbageKeeper
-from app.places import log_file
 from app.window import MainWindow
+from engine.places import log_file
 
 
 class Node:

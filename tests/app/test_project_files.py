@@ -13,10 +13,10 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from app.dialogs import Ask
-from app.places import HOME_VARIABLE
 from app.unsaved import is_unsaved, new_unsaved_path
 from app.window import MainWindow
 from engine.graphs import AttributionGraph
+from engine.places import HOME_VARIABLE
 from engine.projects import Project
 from tests.app.conftest import as_trace
 

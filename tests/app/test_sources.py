@@ -11,7 +11,8 @@ APP = Path(__file__).parent.parent.parent / "app"
 FILES = sorted(APP.rglob("*.py"))
 ENGINE_AT_IMPORT = {
     "engine.errors", "engine.progress", "engine.graphs", "engine.projects", "engine.tracing.spec",
-    "engine.models.catalogue", "engine.models.published", "engine.cli.import_graph",
+    "engine.models.catalogue", "engine.models.opened", "engine.models.published", "engine.cli.import_graph",
+    "engine.places", "engine.whole_files",
 }  # fmt: skip
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from app.__main__ import wants_window
-from app.places import HOME_VARIABLE
 from app.startup import missing_library, platform_plugins, prepare_environment, require_display, require_qt
 from engine.errors import MachineError
+from engine.places import HOME_VARIABLE
 
 ROOT = Path(__file__).parent.parent.parent
 

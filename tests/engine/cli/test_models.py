@@ -17,9 +17,11 @@ import pytest
 
 from engine.cli import main
 from engine.models.downloads import downloaded_dictionary
+from engine.places import HOME_VARIABLE
 from tests.conftest import REPOSITORY
 from tests.engine.cli.test_cli import refusal
 from tests.engine.models import published_samples as samples
+from tests.engine.models.gguf_samples import write_llama
 from tests.engine.models.hub_stand_in import StandIn, running
 from tests.engine.models.published_samples import MODEL, PICKLED, PLAIN
 
@@ -154,3 +156,30 @@ def test_ctrl_c_keeps_what_came_and_the_same_command_goes_on(hub: StandIn, cache
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()) == downloaded_dictionary(PLAIN)
     assert "bytes=20000-" in [headers.get("Range") for _, _, headers in hub.requests]
+
+
+def test_what_was_traced_from_a_path_is_listed(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "home"))
+    path = write_llama(tmp_path / "mine\x1b[31m.gguf", changes={"general.license": "free\x1b]0;x\x07"})
+    assert main(["trace", "hello", "--model", str(path), "--max-nodes", "3"]) in (0, 4)
+    assert main(["trace", "hello", "--model", str(path), "--features", str(tmp_path / "none")]) == 2
+    capsys.readouterr()
+    assert main(["models", "--report", str(tmp_path / "r.json")]) == 0
+    here = capsys.readouterr().out.split("\nPublished")[0]
+    assert "mine␛[31m (Llama)" in here
+    assert "\x1b" not in here
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert [entry["kind"] for entry in report["models"] if entry["path"] == str(path)] == ["gguf"]
+    assert report["dictionaries"] == ["neurons"]
+
+
+@pytest.mark.parametrize("words", [["--yes"], ["--download", PLAIN, "--report", "r.json"], ["--download", ""]])
+def test_words_that_do_not_go_together_are_refused(
+    cache: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert main(["models", *words]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1

@@ -1,4 +1,4 @@
-"""Where the window keeps its settings, unsaved projects and logs; `CIRCUIT_LOUPE_HOME` puts all of it in one folder."""
+"""Where settings, unsaved projects and logs are kept; `CIRCUIT_LOUPE_HOME` puts all of it in one folder."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ def _place(name: str, default: str) -> Path:
 def settings_file() -> Path:
     """The file that remembers the window's layout, theme and recent projects."""
     return _place("config", platformdirs.user_config_dir(APP_NAME, appauthor=False)) / "window.ini"
+
+
+def opened_file() -> Path:
+    """The file that remembers which models and dictionaries were opened from a path."""
+    return settings_file().with_name("opened.json")
 
 
 def unsaved_folder() -> Path:
