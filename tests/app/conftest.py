@@ -22,6 +22,7 @@ from app.session import Session
 from app.window import MainWindow
 from engine.graphs import AttributionGraph
 from engine.places import HOME_VARIABLE
+from engine.tracing.spec import Prompt, TraceSpec
 from tests.graph_builder import build_graph
 
 HERE = Path(__file__).parent
@@ -110,7 +111,8 @@ def as_trace(graph: AttributionGraph, **report: Any) -> Any:
         "unexplored": 0.12,
         "settings": {"prompt": {"text": "The capital of Texas is"}},
     }
-    return SimpleNamespace(graph=graph, report={**known, **report})
+    spec = TraceSpec(Prompt("The capital of Texas is"))
+    return SimpleNamespace(graph=graph, report={**known, **report}, spec=spec)
 
 
 @pytest.fixture
