@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import Qt
@@ -20,8 +21,22 @@ class Ask:
 
     @classmethod
     def save_file(cls, parent: QWidget, title: str, suggested: Path, kinds: str) -> Path | None:
-        """Where to write a file; an existing one is confirmed by the dialog itself."""
-        return _path(QFileDialog.getSaveFileName(parent, title, str(suggested), kinds)[0])
+        """Where to write a file. What is there already is for `may_replace`: the name may still get its ending."""
+        found = QFileDialog.getSaveFileName(
+            parent, title, str(suggested), kinds, options=QFileDialog.Option.DontConfirmOverwrite
+        )
+        return _path(found[0])
+
+    @classmethod
+    def may_replace(cls, parent: QWidget, paths: Sequence[Path]) -> bool:
+        """Whether the files that would be written may take the place of those that are there."""
+        there = [path.name for path in paths if path.exists()]
+        if not there:
+            return True
+        names = there[0] if len(there) == 1 else f"{', '.join(there[:-1])} and {there[-1]}"
+        verb, what = ("is", "it") if len(there) == 1 else ("are", "them")
+        question = f"{names} {verb} there already. Replace {what}?"
+        return cls.confirm(parent, "Replace?", question, "Replace")
 
     @classmethod
     def open_folder(cls, parent: QWidget, title: str) -> Path | None:

@@ -19,6 +19,7 @@ from app.commands.model_choice import ModelChoice
 from app.commands.project_files import ProjectFiles
 from app.dialogs import Ask
 from app.downloads import Downloads
+from app.dropped_files import PROJECT_ENDING, dropped_files
 from app.effects import EffectsDesk
 from app.feature_trace import FeatureTrace
 from app.jobs import JobHost
@@ -374,13 +375,16 @@ class MainWindow(QMainWindow):
     # ---- files dropped on the window ---------------------------------------------------------------------------
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Projects may be dropped anywhere."""
-        if any(url.toLocalFile().endswith(".loupe") for url in event.mimeData().urls()):
+        """Projects and graphs may be dropped anywhere."""
+        if dropped_files(event.mimeData()):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
-        """Open the project that was dropped."""
-        for url in event.mimeData().urls():
-            if url.toLocalFile().endswith(".loupe"):
-                self.files.open_path(Path(url.toLocalFile()))
-                return
+        """Open the project that was dropped, and add the graphs to it."""
+        paths = dropped_files(event.mimeData())
+        projects = [path for path in paths if path.suffix.lower() == PROJECT_ENDING]
+        if projects and not self.files.open_path(projects[0]):
+            return
+        for path in paths:
+            if path.suffix.lower() != PROJECT_ENDING:
+                self.graph_files.read(path)

@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.dialogs import Ask
+from app.dropped_files import GRAPH_ENDINGS
 from app.engine_calls import bind, read_graph
 from app.jobs import Failure, Outcome, Value
 from app.panels.import_sheet import ImportSheet, import_sentences
 from engine.cli.import_graph import store
 from engine.errors import LoupeError, MachineError
-from engine.graphs.formats import GraphFile, save_npz, write_csv, write_graphml, write_json
+from engine.graphs.formats import GraphFile, part_paths, save_npz, write_csv, write_graphml, write_json
 from engine.graphs.titles import title_of
 
 if TYPE_CHECKING:
     from app.window import MainWindow
 
-READ = "Graphs (*.json *.pt *.graphml *.csv *.zip *.npz);;All files (*)"
+READ = f"Graphs ({' '.join(f'*{ending}' for ending in GRAPH_ENDINGS)});;All files (*)"
 # JSON holds what is shown, in the form that other programs read; the others hold the whole graph.
 WRITTEN = (
     "What is shown, for other programs (*.json);;Whole graph as GraphML (*.graphml);;"
@@ -48,7 +49,8 @@ class GraphFiles:
             self.session.report_problem("graph", sentence, "file.save_as")
             return
         job = bind(read_graph, path)
-        self.window.host.submit("import", f"Reading {path.name}", job, partial(self._read, path))
+        # Each file is a job of its own: several may be dropped at once.
+        self.window.host.submit(f"import {path}", f"Reading {path.name}", job, partial(self._read, path))
 
     def _read(self, path: Path, outcome: Outcome) -> None:
         if isinstance(outcome, Value):
@@ -74,8 +76,11 @@ class GraphFiles:
     def export(self) -> None:
         """Ask where and in which form, and write the open graph there."""
         path = Ask.save_file(self.window, "Export graph", self.window.files.suggested(".json"), WRITTEN)
-        if path is not None:
-            self.write(path if path.suffix.lower() in ENDINGS else path.with_name(path.name + ".json"))
+        if path is None:
+            return
+        path = path if path.suffix.lower() in ENDINGS else path.with_name(path.name + ".json")
+        if Ask.may_replace(self.window, part_paths(path) if path.suffix.lower() == ".csv" else (path,)):
+            self.write(path)
 
     def write(self, path: Path) -> bool:
         """Write the open graph in the form that the name's ending says; JSON at the thresholds of the sliders."""

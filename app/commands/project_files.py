@@ -59,7 +59,7 @@ class ProjectFiles:
         """Open a project; False, and a sentence in the window, where it cannot be."""
         self.window.settle()
         current = self.session.project
-        if current is not None and path.exists() and current.path.exists() and path.samefile(current.path):
+        if current is not None and _same_file(path, current.path):
             return True
         try:
             project = Project.open(path)
@@ -79,15 +79,18 @@ class ProjectFiles:
         project = self.session.ensure_project()
         start = "Investigation" if is_unsaved(project.path) else project.path.stem
         asked = Ask.save_file(self.window, "Save as", self._folder() / f"{start}{SUFFIX}", f"Projects (*{SUFFIX})")
-        if asked is not None:
-            self.save_to(asked if asked.suffix == SUFFIX else asked.with_name(asked.name + SUFFIX))
+        if asked is None:
+            return
+        path = asked if asked.suffix == SUFFIX else asked.with_name(asked.name + SUFFIX)
+        if _same_file(path, project.path) or Ask.may_replace(self.window, (path,)):
+            self.save_to(path)
 
     def save_to(self, path: Path) -> bool:
         """Write the project to `path` and go on working there."""
         self.window.settle()
         project, old_trace = self.session.ensure_project(), self.session.trace_id
         old, unsaved = project.path, is_unsaved(project.path)
-        if path.exists() and old.exists() and path.samefile(old):
+        if _same_file(path, old):
             return True
         try:
             self.session.keep_prompt()
@@ -121,8 +124,11 @@ class ProjectFiles:
         """Ask where, and draw the shown graph there."""
         kinds = "Drawing (*.svg);;Picture (*.png)"
         path = Ask.save_file(self.window, "Export picture", self.suggested(".svg"), kinds)
-        if path is not None:
-            self.write_picture(path if path.suffix.lower() in (".svg", ".png") else path.with_name(path.name + ".svg"))
+        if path is None:
+            return
+        path = path if path.suffix.lower() in (".svg", ".png") else path.with_name(path.name + ".svg")
+        if Ask.may_replace(self.window, (path,)):
+            self.write_picture(path)
 
     def write_picture(self, path: Path) -> bool:
         """Draw the shown graph to an SVG or PNG file, in the theme of the window."""
@@ -159,6 +165,10 @@ class ProjectFiles:
         folder = log_file().parent
         folder.mkdir(parents=True, exist_ok=True)
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
 
 
 def _os_sentence(path: Path, error: Exception) -> str:

@@ -9,7 +9,6 @@ from PySide6.QtGui import QColor, QContextMenuEvent, QFont, QFontMetrics, QPaint
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QMenu,
-    QPlainTextEdit,
     QSplitter,
     QStyle,
     QStyledItemDelegate,
@@ -21,6 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.commands import Edits, Registry
+from app.dropped_files import TextBox
 from app.panels.banner import Banner
 from app.panels.plain import Heading, Hint, MutedLabel, tip
 from app.session import Session
@@ -145,7 +145,7 @@ class InvestigationPanel(QWidget):
         self.state = MutedLabel("", wrap=True)
         self.traces = TraceList(registry)
         self.hint = Hint("Each trace you run is kept here, with its notes. Type a prompt above and press Trace.")
-        self.note = QPlainTextEdit()
+        self.note = TextBox()
         self.note.setObjectName("notes")
         self.note.setAccessibleName("Notes on this trace")
         self.note.setPlaceholderText("Notes on this trace: what you see, what you doubt, what to try next.")

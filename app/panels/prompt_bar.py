@@ -9,7 +9,6 @@ from PySide6.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLineEdit,
-    QPlainTextEdit,
     QSpinBox,
     QStackedWidget,
     QToolButton,
@@ -18,6 +17,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.commands import Registry
+from app.dropped_files import TextBox
 from app.panels.aim import AimPicker
 from app.panels.banner import Banner
 from app.panels.chips import ChipStrip
@@ -31,7 +31,7 @@ from app.theme import current_theme, icon
 TYPING_PAUSE_MS = 250
 
 
-class PromptEditor(QPlainTextEdit):
+class PromptEditor(TextBox):
     """Plain text; Enter asks for a trace, Shift+Enter begins a line."""
 
     submitted = Signal()

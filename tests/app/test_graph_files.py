@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
@@ -139,3 +141,68 @@ def test_the_sheet_shows_text_of_files_as_it_is(window: MainWindow) -> None:
     assert item.text() == "Repaired: <i>x</i>"
     assert item.flags() & Qt.ItemFlag.ItemIsEnabled
     shown.close()
+
+
+@pytest.mark.parametrize("there", [".nodes.csv", ".edges.csv", ".graph.json"])
+def test_three_tables_are_asked_about_before_any_is_replaced(
+    open_window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str
+) -> None:
+    old = tmp_path / f"texas{there}"
+    old.write_text("mine")
+    questions: list[str] = []
+
+    def confirm(*arguments: Any) -> bool:
+        questions.append(arguments[2])
+        return len(questions) > 1
+
+    monkeypatch.setattr(Ask, "save_file", lambda *arguments: tmp_path / "texas.csv")
+    monkeypatch.setattr(Ask, "confirm", confirm)
+    open_window.registry.run("file.export_graph")
+    assert questions == [f"texas{there} is there already. Replace it?"]
+    assert [path.name for path in tmp_path.glob("texas*")] == [old.name]
+    assert old.read_text() == "mine"
+    open_window.registry.run("file.export_graph")
+    assert len(list(tmp_path.glob("texas*"))) == 3
+    assert old.read_text() != "mine"
+    open_window.registry.run("file.export_graph")
+    assert questions[-1] == "texas.nodes.csv, texas.edges.csv and texas.graph.json are there already. Replace them?"
+
+
+def test_a_file_is_asked_about_by_the_name_it_gets(
+    open_window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ending is added after the dialog, which so could not know."""
+    for name, command in (
+        ("texas.json", "file.export_graph"),
+        ("texas.svg", "file.export_picture"),
+        ("texas.loupe", "file.save_as"),
+    ):
+        (tmp_path / name).write_text("mine")
+        questions: list[str] = []
+        monkeypatch.setattr(Ask, "save_file", lambda *arguments: tmp_path / "texas")
+        monkeypatch.setattr(Ask, "confirm", lambda *arguments, asked=questions: bool(asked.append(arguments[2])))
+        open_window.registry.run(command)
+        assert questions == [f"{name} is there already. Replace it?"]
+        assert (tmp_path / name).read_text() == "mine"
+
+
+def test_labels_and_groups_of_hidden_nodes_survive_json(
+    open_window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window, session = open_window, open_window.session
+    graph = session.graph
+    assert graph is not None
+    session.set_view(node_threshold=0.1)
+    assert session.view is not None
+    hidden = [int(node) for node in np.flatnonzero(~session.view.nodes)[:4]]
+    assert window.edits.label(hidden[0], "hidden, but named")
+    assert window.edits.group(hidden[1:3], "hidden pair")
+    monkeypatch.setattr(Ask, "save_file", lambda *arguments: tmp_path / "graph.json")
+    window.registry.run("file.export_graph")
+    file = read_graph_file(tmp_path / "graph.json")
+    assert [file.graph.describe(node) for node in file.labels] == [graph.describe(hidden[0])]
+    assert list(file.labels.values()) == ["hidden, but named"]
+    ((name, nodes),) = file.groups
+    assert name == "hidden pair"
+    assert {file.graph.describe(node) for node in nodes} == {graph.describe(node) for node in hidden[1:3]}
+    assert not any(file.graph.describe(node) == graph.describe(hidden[3]) for node in range(file.graph.n_nodes))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.graphs.formats.arrays import load_npz, save_npz
-from engine.graphs.formats.csv_tables import write_csv
+from engine.graphs.formats.csv_tables import part_paths, write_csv
 from engine.graphs.formats.graph_file import GraphFile, Groups
 from engine.graphs.formats.graphml import write_graphml
 from engine.graphs.formats.neuronpedia import write_json
@@ -13,6 +13,7 @@ __all__ = [
     "GraphFile",
     "Groups",
     "load_npz",
+    "part_paths",
     "read_graph_file",
     "save_npz",
     "write_csv",

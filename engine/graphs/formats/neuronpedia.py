@@ -46,7 +46,7 @@ def write_json(
     compatible: bool = False,
     whole: bool = False,
 ) -> None:
-    """Write the nodes and edges that the two thresholds show, with pins, supernodes and labels if given.
+    """Write the nodes and edges that the two thresholds show, and every node that is pinned, grouped or labelled.
 
     Without thresholds: 0.8 and 0.98; a graph that came from such a file (pruned by whoever wrote it), and any with
     `whole`, is written with all nodes and edges.
@@ -89,7 +89,9 @@ def as_document(
         NODE_THRESHOLD if node_threshold is None else node_threshold,
         EDGE_THRESHOLD if edge_threshold is None else edge_threshold,
     )
-    view = everything(graph) if whole else prune(graph, *thresholds, keep=pins, compatible=compatible)
+    # What a person named or gathered is written even where the thresholds would hide it: a round trip loses nothing.
+    marked = {*pins, *labels, *(node for _, nodes in groups for node in nodes)}
+    view = everything(graph) if whole else prune(graph, *thresholds, keep=sorted(marked), compatible=compatible)
     if whole:
         thresholds = (1.0, 1.0)
     if kept is None:
