@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import RequestError
+from engine.graphs.glyphs import column_name, logit_index, row_name
 from engine.graphs.graph import AttributionGraph, NodeKind
 from engine.graphs.scores import Scores, scores
+from engine.graphs.visible_text import visible_text
 
 # A node's number, or the name of a supernode's place.
 PlaceKey = int | str
@@ -117,7 +119,7 @@ class Box:
 def boxes(circuit: Circuit, graph: AttributionGraph, names: Mapping[int, str] | None = None) -> tuple[Box, ...]:
     """What the circuit shows now: pins outside of supernodes, then supernodes, open ones as their contents.
 
-    A node's name is the one in `names`, else its label, else the graph's description. A collapsed supernode without
+    A node's name is the one in `names`, else its label, else a short one of its own. A collapsed supernode without
     nodes is not shown.
     """
     circuit.mask(graph)
@@ -125,7 +127,7 @@ def boxes(circuit: Circuit, graph: AttributionGraph, names: Mapping[int, str] | 
     names = names or {}
 
     def node_box(node: int, inside: tuple[int, ...]) -> Box:
-        return Box(node, names.get(node) or circuit.labels.get(node) or graph.describe(node), (node,), None, inside)
+        return Box(node, names.get(node) or circuit.labels.get(node) or node_name(graph, node), (node,), None, inside)
 
     def inside_of(number: int | None, around: tuple[int, ...]) -> Iterable[Box]:
         for one in circuit.children(number):
@@ -139,6 +141,18 @@ def boxes(circuit: Circuit, graph: AttributionGraph, names: Mapping[int, str] | 
 
     loose = [node_box(node, ()) for node in circuit.pins if node not in grouped]
     return (*loose, *inside_of(None, ()))
+
+
+def node_name(graph: AttributionGraph, node: int) -> str:
+    """A node's name in a small box: "12 · 503 ␣Texas"."""
+    kind, token = NodeKind(int(graph.kind[node])), column_name(graph, int(graph.position[node]))
+    if kind is NodeKind.FEATURE:
+        return f"{row_name(int(graph.layer[node]), graph.n_layers)} · {int(graph.feature[node])} {token}"
+    if kind is NodeKind.LOGIT:
+        return f"logit {visible_text(graph.logit_text[logit_index(graph, node)], 40)}"
+    if kind is NodeKind.EMBEDDING:
+        return f"embedding {token}"
+    return f"{kind.name.lower()} {row_name(int(graph.layer[node]), graph.n_layers)} {token}"
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ sign included; so what a node makes up of the targets is
 
     effect(s) = sum over targets t of effect(t) * weight(s -> t) / value(t),   effect(logit) = its weight,
 
-the target's weight times its value being shared out without loss but for what the graph does not keep. With neurons
-the absolute value is the relevance of RelP (Jafari et al. 2025). It is an account of this one run, not a prediction.
+the target's weight times its value being shared out without loss but for what the graph does not keep. With neurons,
+one target and every neuron in the graph its size is the relevance of RelP (Jafari et al. 2025); paths through nodes
+that are not in the graph are missing. It is an account of this one run, not a prediction.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from engine.graphs import AttributionGraph, NodeKind
 from engine.graphs.connections import Direction, GroupedBy, group_connections
 from engine.graphs.search import Names, NodeSearch, node_tokens
 from engine.graphs.total_effect import total_effect
+from engine.tracing import Prompt, Target, TraceSpec, trace
 from tests.engine.graphs import dense_reference as dense
+from tests.engine.tracing.tiny_models import features_of, tiny_model
 from tests.graph_builder import build_graph
 
 GRAPH = build_graph()
@@ -154,6 +157,18 @@ def test_total_effect_is_shared_out_without_loss() -> None:
     ends = effect[(graph.kind != NodeKind.FEATURE) & (graph.kind != NodeKind.LOGIT)].sum()
     logits = effect[graph.kind == NodeKind.LOGIT].sum()
     assert ends + kept_back == pytest.approx(logits, rel=1e-3)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_with_every_neuron_its_size_is_the_relevance(family: str) -> None:
+    model: Any = tiny_model(family)
+    features: Any = features_of(family, "neurons")
+    spec = TraceSpec(Prompt("5 9 3"), Target(token_id=4), max_nodes=10_000, edge_mass=1.0)
+    graph = trace(model, features, spec).graph
+    neurons = graph.of_kind(NodeKind.FEATURE)
+    size = np.abs(total_effect(graph))[neurons]
+    assert len(neurons) > 100
+    assert size / size.sum() == pytest.approx(graph.influence[neurons] / graph.influence[neurons].sum(), abs=1e-4)
 
 
 def test_a_graph_of_a_file_has_no_values() -> None:
