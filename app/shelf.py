@@ -80,7 +80,7 @@ def _model_here(entry: ModelEntry, known: PublishedEntry | None) -> ShelfRow:
     if not entry.prepared:
         about.append("It is prepared on first use.")
     if not entry.fits:
-        about.append(_too_large(entry.memory_bytes))
+        about.append(_too_large(entry.memory_bytes, "model"))
     return ShelfRow(
         group=HERE,
         what="model",
@@ -115,7 +115,6 @@ def _opened(source: str) -> ShelfRow:
 
 def _published(entry: PublishedEntry, group: str) -> ShelfRow:
     here, fits = entry.path is not None, entry.fits()
-    # The memory of a dictionary counts its model, as whether it fits does.
     about = [f"{entry.id}{f', for {entry.model}' if entry.what == 'dictionary' and entry.model else ''}"]
     about.append(f"Licence: {entry.licence}. Its page: {entry.page}")
     if entry.gated:
@@ -124,7 +123,7 @@ def _published(entry: PublishedEntry, group: str) -> ShelfRow:
         about.append(f"Note: {entry.note}.")
     memory = entry.memory_bytes()
     if fits is False and memory is not None:
-        about.append(_too_large(memory))
+        about.append(_too_large(memory, entry.what))
     return ShelfRow(
         group=group,
         what=entry.what,
@@ -150,8 +149,9 @@ def _state(entry: PublishedEntry) -> str:
     return f"{gigabytes(entry.partial_bytes)} of it here" if entry.partial_bytes else "to download"
 
 
-def _too_large(memory: int) -> str:
-    return f"It needs about {gigabytes(memory)} of memory in float32, more than this machine has for it."
+def _too_large(memory: int, what: str) -> str:
+    it = "It" if what == "model" else "With its model, and held whole, it"
+    return f"{it} needs about {gigabytes(memory)} of memory in float32, more than this machine has."
 
 
 def _cannot(obstacle: str | None) -> tuple[str, ...]:

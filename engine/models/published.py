@@ -72,17 +72,20 @@ class PublishedEntry:
         return f"https://huggingface.co/{self.repository}"
 
     def memory_bytes(self, dtype: str = "float32") -> int | None:
-        """Bytes to hold it whole in main memory in "float32" or "bfloat16"; for a dictionary, its model not counted."""
+        """Bytes to hold it whole in main memory in "float32" or "bfloat16", a dictionary together with its model.
+
+        None where the one or the other is not known.
+        """
         if self.parameters is None:
             return None
-        return estimate_bytes(self.parameters, dtype) if self.what == "model" else self.parameters * _BYTES[dtype]
+        if self.what == "model":
+            return estimate_bytes(self.parameters, dtype)
+        model = _catalogue()[self.model].memory_bytes(dtype) if self.model else None
+        return None if model is None else model + self.parameters * _BYTES[dtype]
 
     def fits(self, dtype: str = "float32") -> bool | None:
-        """Whether this machine has the memory for it, a dictionary together with its model; None where unknown."""
+        """Whether this machine has that much memory; None where it is not known how much that is."""
         needed = self.memory_bytes(dtype)
-        if self.what == "dictionary":
-            model = _catalogue()[self.model].memory_bytes(dtype) if self.model else None
-            needed = None if needed is None or model is None else needed + model
         return None if needed is None else needed <= total_bytes()
 
 

@@ -12,6 +12,7 @@ from pytestqt.qtbot import QtBot
 from app.dialogs import Ask
 from app.downloads import question
 from app.engine_calls import DownloadFacts
+from app.panels.model_picker import gigabytes
 from app.panels.models_page import ROW_ROLE, ModelsPage
 from app.shelf import HERE, ShelfRow, is_here, shelf_rows
 from app.window import MainWindow
@@ -234,3 +235,20 @@ def test_the_question_says_what_is_missing_and_what_stands_against_it() -> None:
 def test_the_pickers_lead_to_the_page(window: MainWindow) -> None:
     for picker in (window.prompt_bar.models, window.prompt_bar.features):
         assert picker.findText("More models and dictionaries…") >= 0
+
+
+def test_the_memory_of_a_dictionary_is_what_has_to_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its model included: the figure, the verdict and the sentence are about the same thing."""
+    entry = next(one for one in published() if one.id == "mntss/transcoder-Llama-3.2-1B")
+    needed = entry.memory_bytes()
+    assert needed is not None
+
+    def row(total: int) -> ShelfRow:
+        monkeypatch.setattr("engine.models.published.total_bytes", lambda: total)
+        (found,) = [one for one in shelf_rows([], [], [entry]) if one.source == entry.id]
+        return found
+
+    assert row(needed).memory == f"{gigabytes(needed)}, fits"
+    assert row(needed - 1).memory == f"{gigabytes(needed)}, too large"
+    sentence = f"With its model, and held whole, it needs about {gigabytes(needed)} of memory"
+    assert any(one.startswith(sentence) for one in row(needed - 1).about)

@@ -165,15 +165,18 @@ def test_numbers_in_a_dictionary(entry_id: str, parameters: float) -> None:
 
 def test_memory_and_what_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     model, dictionary = ENTRIES["meta-llama/Llama-3.2-1B"], ENTRIES["mntss/transcoder-Llama-3.2-1B"]
-    assert dictionary.memory_bytes() == 4 * (dictionary.parameters or 0)
+    assert dictionary.memory_bytes() == 4 * (dictionary.parameters or 0) + (model.memory_bytes() or 0)
     assert model.memory_bytes() == pytest.approx(4 * 1235814400, rel=0.1)
     assert model.memory_bytes("bfloat16") == pytest.approx(2 * 1235814400, rel=0.2)
-    both = (model.memory_bytes("bfloat16") or 0) + (dictionary.memory_bytes("bfloat16") or 0)
+    both = dictionary.memory_bytes("bfloat16")
+    assert both is not None
+    assert both == 2 * (dictionary.parameters or 0) + (model.memory_bytes("bfloat16") or 0)
     monkeypatch.setattr(published, "total_bytes", lambda: both)
     assert (dictionary.fits("bfloat16"), dictionary.fits("float32"), model.fits("float32")) == (True, False, True)
     monkeypatch.setattr(published, "total_bytes", lambda: both - 1)
     assert dictionary.fits("bfloat16") is False
     assert ENTRIES["facebook/crv-8b-instruct-transcoders"].fits() is None
+    assert ENTRIES["facebook/crv-8b-instruct-transcoders"].memory_bytes() is None
     assert ENTRIES["ByteDance-Seed/Cross-Layer-TopK-CLT"].fits() is None
 
 
