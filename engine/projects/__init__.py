@@ -5,12 +5,14 @@ from __future__ import annotations
 from engine.projects.annotations import Annotations
 from engine.projects.brought import Brought
 from engine.projects.experiments import EVIDENCE, ExperimentRow, Experiments
+from engine.projects.faults import DamagedProjectError
 from engine.projects.feature_labels import FeatureLabel, FeatureLabels, NewLabel, dictionary_identity
 from engine.projects.groups import Group
 from engine.projects.history import EditDone
 from engine.projects.label_rows import LabelVersion
 from engine.projects.ownership import HEARTBEAT_SECONDS, Owner
 from engine.projects.project import SUFFIX, Project
+from engine.projects.rescuing import Rescue, rescue
 from engine.projects.running_again import Difference, Rerun, rerun
 from engine.projects.search import SearchHit
 from engine.projects.snapshots import SnapshotRow
@@ -27,6 +29,7 @@ __all__ = [
     "Annotations",
     "Asked",
     "Brought",
+    "DamagedProjectError",
     "Difference",
     "EditDone",
     "ExperimentRow",
@@ -39,6 +42,7 @@ __all__ = [
     "Owner",
     "Project",
     "Rerun",
+    "Rescue",
     "SearchHit",
     "SnapshotRow",
     "Suggestion",
@@ -49,4 +53,5 @@ __all__ = [
     "TreeRef",
     "dictionary_identity",
     "rerun",
+    "rescue",
 ]

@@ -20,6 +20,7 @@ from engine.projects.faults import DamageError
 DTYPES = {name: np.dtype(name).newbyteorder("<") for name in ("uint8", "int32", "int64", "float32", "float64")}
 # 32 million edges of 4 bytes; a graph at the budget of this program (1 million edges) has columns of 4 MB.
 MAX_BYTES = 128 * 2**20
+_MOST_DIMENSIONS = 8
 _LEVEL = 3
 
 
@@ -63,6 +64,14 @@ def store(db: sqlite_utils.Database, packed: PackedArray) -> int:
         (packed.sha256, packed.dtype, packed.shape, packed.raw_bytes, packed.data),
     )
     return int(cursor.lastrowid)
+
+
+def check(row: Row) -> None:
+    """Raise `DamageError` if the array of a row is not what it says of itself."""
+    sizes = encoding.read(row["shape"])
+    if not isinstance(sizes, list) or len(sizes) > _MOST_DIMENSIONS:
+        raise DamageError("an array of another shape")
+    unpack(row, str(row["dtype"]), (None,) * len(sizes))
 
 
 def unpack(row: Row, dtype: str, shape: tuple[int | None, ...]) -> np.ndarray[Any, Any]:

@@ -8,9 +8,15 @@ from contextlib import contextmanager
 
 from engine.errors import LoupeError, MachineError, RequestError
 
+RESCUE = "save what is left of it with circuit-loupe rescue"
+
 
 class DamageError(Exception):
     """Something in a project file that this program cannot have written; `plainly` makes a sentence of it."""
+
+
+class DamagedProjectError(RequestError):
+    """A file that this program cannot have written as it is; `engine.projects.rescue` saves what can be saved of it."""
 
 
 @contextmanager
@@ -53,9 +59,9 @@ def explain(name: str, error: sqlite3.Error) -> LoupeError:
     return damaged(name)
 
 
-def damaged(name: str) -> RequestError:
+def damaged(name: str) -> DamagedProjectError:
     """The error for a file whose content cannot be what this program wrote."""
-    return RequestError(f"{name} is damaged; open a copy of it that is whole.")
+    return DamagedProjectError(f"{name} is damaged; open a copy of it that is whole, or {RESCUE}.")
 
 
 def missing(trace: int) -> RequestError:

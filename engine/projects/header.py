@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import MachineError, RequestError
+from engine.projects.faults import RESCUE, DamagedProjectError
 from engine.projects.schema import APPLICATION_ID, MAJOR_VERSION, MINOR_VERSION
 
 _MAGIC = b"SQLite format 3\0"
@@ -62,7 +63,7 @@ def _understand(name: str, head: bytes) -> Header:
     if not head.startswith(_MAGIC[: len(head)]):
         raise RequestError(f"{name} is not a Circuit Loupe project; choose a .loupe file.")
     if len(head) < _LENGTH:
-        raise RequestError(f"{name} was cut short; open a copy of it that is whole.")
+        raise DamagedProjectError(f"{name} was cut short; open a copy of it that is whole, or {RESCUE}.")
     user_version, application_id = struct.unpack(">I", head[60:64])[0], struct.unpack(">I", head[68:72])[0]
     if application_id != APPLICATION_ID:
         raise RequestError(f"{name} is a database of another program, not a project; choose a .loupe file.")
@@ -73,7 +74,9 @@ def _understand(name: str, head: bytes) -> Header:
             f"to {MAJOR_VERSION}.{MINOR_VERSION}); update Circuit Loupe to open it."
         )
     if header.major < 1:
-        raise RequestError(f"{name} carries no format version and is damaged; open a copy of it that is whole.")
+        raise DamagedProjectError(
+            f"{name} carries no format version and is damaged; open a copy of it that is whole, or {RESCUE}."
+        )
     return header
 
 
@@ -82,11 +85,14 @@ def _check_size(name: str, head: bytes, size: int) -> None:
     page_size = 65536 if page_size == 1 else page_size
     change_counter, pages, valid_for = (struct.unpack(">I", head[at : at + 4])[0] for at in (24, 28, 92))
     if page_size < 512 or page_size & (page_size - 1):
-        raise RequestError(f"{name} is damaged in its first bytes; open a copy of it that is whole.")
+        raise DamagedProjectError(
+            f"{name} is damaged in its first bytes; open a copy of it that is whole, or {RESCUE}."
+        )
     # The page count counts only if the same program wrote both counters (section 1.3.7 of the format).
     if change_counter == valid_for and pages * page_size > size:
-        raise RequestError(
-            f"{name} was cut short ({size:,} of {pages * page_size:,} bytes are left); open a copy of it that is whole."
+        raise DamagedProjectError(
+            f"{name} was cut short ({size:,} of {pages * page_size:,} bytes are left); open a copy of it that is "
+            f"whole, or {RESCUE}."
         )
 
 

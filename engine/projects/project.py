@@ -100,6 +100,11 @@ class Project:
         return self._file.owner
 
     @property
+    def warning(self) -> str | None:
+        """What a person should know of the drive the project is on (a network drive), one sentence; or None."""
+        return self._file.warning
+
+    @property
     def backup(self) -> Path | None:
         """Where the file is kept as it was, if this opening brought it along from an older version."""
         return self._file.backup
@@ -111,9 +116,11 @@ class Project:
             return str(db.conn.execute("SELECT name FROM project").fetchone()[0])
 
     def heartbeat(self) -> None:
-        """Tell other machines that this program is alive; call it from a timer as often as is handy.
+        """Tell other machines that this program is alive, and look whether the file is still there.
 
-        Raises `RequestError` if another program took the project over, which is then read-only here.
+        Call it from a timer as often as is handy. Raises `RequestError` if another program took the project over (it is
+        then read-only here) or the file was deleted or replaced, `MachineError` if its drive is gone; saving a copy
+        still works then.
         """
         self._file.heartbeat()
 

@@ -15,6 +15,7 @@ import sqlite_utils
 from engine.errors import MachineError, RequestError
 from engine.projects import ownership, snapshots
 from engine.projects.connection import connect, transaction
+from engine.projects.drives import file_id, require_same, warning
 from engine.projects.faults import plainly
 from engine.projects.header import Header
 from engine.projects.migration import back_up, bring_along, brought_along_copy
@@ -44,6 +45,8 @@ class ProjectFile:
         self._closed = False
         self._last_beat = time.monotonic()
         self._db = self._open(_ASKED if read_only else None)
+        self._opened = file_id(path)
+        self.warning = warning(path)
         # A project that is dropped without close() must not keep this process from opening it again.
         weakref.finalize(self, ownership.forget, self._token)
 
@@ -133,6 +136,7 @@ class ProjectFile:
         with self.reading() as db:
             if self.read_only_reason is not None:
                 raise RequestError(f"{self.read_only_reason} Save a copy to edit it.")
+            require_same(self.path, self._opened)
             # SQLite compares the inode at the path with the one it opened before it writes (SQLITE_READONLY_DBMOVED).
             with transaction(db):
                 if not ownership.still_owns(db, self._token):
@@ -143,7 +147,14 @@ class ProjectFile:
                 yield db
 
     def heartbeat(self) -> None:
-        """Say that this program is alive, if it is time to; `RequestError` if another one took the file over."""
+        """Say that this program is alive, if it is time to.
+
+        Raises `RequestError` if another one took the file over, or if the file was deleted or replaced, which is looked
+        at every time; `MachineError` if its drive is gone.
+        """
+        with self._lock:
+            if not self._closed:
+                require_same(self.path, self._opened)
         if self.read_only_reason is not None or time.monotonic() - self._last_beat < ownership.HEARTBEAT_SECONDS:
             return
         try:
