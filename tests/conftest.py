@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # Before anything imports torch, Qt or huggingface_hub: they read these once.
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -21,6 +21,29 @@ REPOSITORY = Path(__file__).parent.parent
 
 if TYPE_CHECKING:
     from engine.models.language_model import LanguageModel
+
+
+def transformers_model(name: str) -> Any:
+    """A starter as transformers itself loads it, in float32 with eager attention: the tests' oracle."""
+    from transformers import AutoModelForCausalLM
+
+    from engine.models.starters import prepare_starter
+
+    return AutoModelForCausalLM.from_pretrained(
+        prepare_starter(name), dtype="float32", attn_implementation="eager"
+    ).eval()
+
+
+@pytest.fixture(scope="session")
+def smollm_hf() -> Any:
+    """SmolLM2-135M-Instruct by transformers. Shared: do not change it."""
+    return transformers_model("SmolLM2-135M-Instruct")
+
+
+@pytest.fixture(scope="session")
+def gemma_hf() -> Any:
+    """Gemma-3-270m by transformers. Shared: do not change it."""
+    return transformers_model("Gemma-3-270m")
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ def built_in_recording(model: LanguageModel, cancel: threading.Event | None = No
     text = (resources.files("resources") / "fidelity_text.txt").read_text(encoding="utf-8")
     ids = model.tokenizer.encode(Prompt(text))
     first = 1 if model.tokenizer.is_special(ids[0]) else 0
-    return record(model.hf, model.weights, ids, first_position=first, cancel=cancel)
+    return record(model.weights, ids, first_position=first, cancel=cancel)
 
 
 # Of one source: the features used anywhere, (U,), and their activations, (T, U).

@@ -6,7 +6,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from engine.models.cancellation import cancellable
     from engine.models.catalogue import ModelEntry, find_models
     from engine.models.devices import choose_device, choose_dtype
     from engine.models.language_model import LanguageModel
@@ -26,7 +25,6 @@ _WHERE = {
     "STARTER_ID": "starters",
     "TokenProbability": "tokens",
     "available_bytes": "memory",
-    "cancellable": "cancellation",
     "choose_device": "devices",
     "choose_dtype": "devices",
     "find_models": "catalogue",
@@ -44,7 +42,6 @@ __all__ = [
     "ModelWeights",
     "TokenProbability",
     "available_bytes",
-    "cancellable",
     "choose_device",
     "choose_dtype",
     "find_models",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from engine.errors import RequestError
 
 _LARGEST = 1 << 20  # characters
+# What a template's own mistakes, or its malice, may raise.
+_FAILURES = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -25,23 +28,21 @@ class ChatTemplate:
         RequestError
             The template refuses the messages or does not work.
         """
-        # Imported here: it brings half of transformers, and a prompt without chat never needs it.
+        # Imported here: a prompt without chat never needs it.
         from jinja2 import TemplateError
-        from transformers.utils.chat_template_utils import render_jinja_template
+
+        from engine.models.template_sandbox import sandbox
 
         messages = [{"role": "user", "content": user}]
         if system:
             messages.insert(0, {"role": "system", "content": system})
+        given: dict[str, Any] = {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": True}
         try:
             if len(self.text) > _LARGEST:
                 raise ValueError("it is too long")
-            rendered = render_jinja_template(
-                [messages], chat_template=self.text, add_generation_prompt=True, **dict(self.special)
-            )
-        except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            return sandbox().from_string(self.text).render(given | dict(self.special))
+        except (TemplateError, *_FAILURES) as error:
             reason = (str(error).splitlines() or ["it does not work"])[0][:200]
             raise RequestError(
                 f"The model's chat template refuses this prompt ({reason}); leave the system text out or turn chat off."
             ) from error
-        text = rendered[0] if isinstance(rendered, tuple) else rendered
-        return str(text[0] if isinstance(text, list) else text)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,27 +12,27 @@ from numpy.typing import NDArray
 from engine.errors import RequestError
 from engine.models import generation
 from engine.models.tokens import GeneratedToken, ModelTokenizer, TokenProbability
+from engine.models.weights import ModelWeights
 from engine.progress import Progress, silent
-
-if TYPE_CHECKING:
-    from engine.models.weights import ModelWeights
 
 
 class LanguageModel:
-    """A transformers model in evaluation mode with eager attention, its tokenizer, and where it came from.
+    """A model's weights, its tokenizer, and where it came from.
 
     Parameters
     ----------
-    hf:
-        The transformers model. Its parameters take no gradient.
+    weights:
+        The weights by role, which the forward pass runs and the tracer reads. They take no gradient.
     name, source:
         What the user sees, and what `load_model` was given.
     fingerprint:
         sha256 over weights, config and tokenizer.
     """
 
-    def __init__(self, hf: Any, tokenizer: ModelTokenizer, *, name: str, source: str, fingerprint: str) -> None:
-        self.hf = hf
+    def __init__(
+        self, weights: ModelWeights, tokenizer: ModelTokenizer, *, name: str, source: str, fingerprint: str
+    ) -> None:
+        self.weights = weights
         self.tokenizer = tokenizer
         self.name = name
         self.source = source
@@ -46,30 +44,22 @@ class LanguageModel:
     @property
     def device(self) -> torch.device:
         """Where the weights lie."""
-        return torch.device(self.hf.get_input_embeddings().weight.device)
+        return self.weights.device
 
     @property
     def dtype(self) -> torch.dtype:
         """The format the model computes in."""
-        dtype: torch.dtype = self.hf.get_input_embeddings().weight.dtype
-        return dtype
+        return self.weights.dtype
 
     @property
     def context(self) -> int:
         """The most tokens that the model can read."""
-        return int(getattr(self.hf.config, "max_position_embeddings", None) or 1 << 30)
-
-    @cached_property
-    def weights(self) -> ModelWeights:
-        """The weights by role, as the tracer reads them."""
-        from engine.models.families import adapt
-
-        return adapt(self.hf)
+        return self.weights.context
 
     def next_token_logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Logits (V,) float32 after the last of `ids`."""
         self._check(ids)
-        return generation.last_logits(self.hf, ids)
+        return generation.last_logits(self.weights, ids)
 
     def top_tokens(self, ids: Sequence[int], k: int) -> list[TokenProbability]:
         """The `k` likeliest next tokens, likeliest first."""
@@ -96,11 +86,10 @@ class LanguageModel:
         """
         self._check(ids)
         return generation.generate(
-            self.hf,
+            self.weights,
             self.tokenizer,
             ids,
             max_new_tokens,
-            context=self.context,
             progress=progress,
             cancel=cancel,
             on_token=on_token,

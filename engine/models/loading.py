@@ -67,17 +67,17 @@ def load_model(
     folder = read_folder(located.folder)
     require_memory(located.name, folder.n_parameters, dtype, torch_device)
     fingerprint = _fingerprint(located, folder, part(progress, 0.7, 0.8), cancel)
-    progress("Loading the model", 0.8)
-    # Late: these bring torch's and transformers' larger parts, which a wrong request never needs.
-    from engine.models.hf_loading import load_hf, load_tokenizer
+    # Late: these bring torch, which a wrong request never needs.
+    from engine.models.tokenizer_files import load_tokenizer
+    from engine.models.weight_files import read_weights
 
-    hf = load_hf(folder, torch_dtype, torch_device)
+    weights = read_weights(folder, torch_dtype, torch_device, part(progress, 0.8, 0.95), cancel)
     checkpoint(cancel)
     progress("Loading the tokenizer", 0.95)
-    tokenizer = load_tokenizer(folder, int(hf.get_output_embeddings().weight.shape[0]))
+    tokenizer = load_tokenizer(folder, weights.vocab_size)
     progress("Loaded", 1.0)
     return LanguageModel(
-        hf,
+        weights,
         tokenizer,
         name=located.name,
         source=STARTER_ID if source is None else str(source),

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from engine.models.cancellation import cancellable
-from engine.models.weights import ModelWeights, NormWeights
+from engine.errors import RequestError
+from engine.models.attention import attention_pattern
+from engine.models.forward import BlockValues, run
+from engine.models.norms import normalise
+from engine.models.weights import LayerWeights, ModelWeights, NormWeights, wide
+from engine.progress import Progress, silent
+
+# Attention patterns are kept up to this; beyond it each is computed anew when asked for.
+PATTERN_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -57,13 +62,28 @@ class LayerRecord:
 
     pre: Tensor  # residual stream before attention
     mid: Tensor  # residual stream that the MLP reads: after attention, or `pre` where both run in parallel
-    pattern: Tensor  # (H, T, T) attention of query (second axis) to key (third)
     attention_norm: FrozenNorm
     attention_post_norm: FrozenNorm | None
     mlp_norm: FrozenNorm
     mlp_input: Tensor  # after the norm, as the MLP reads it
     mlp_output: Tensor  # before any post-norm
     mlp_post_norm: FrozenNorm | None
+    weights: LayerWeights
+    kept_pattern: Tensor | None  # (H, T, T), or None where all layers' would take too much room
+
+    @property
+    def pattern(self) -> Tensor:
+        """(H, T, T) attention of query (second axis) to key (third), in float32 or wider.
+
+        Where it was not kept it is computed anew from `pre`, at each call: the same numbers, for about the cost of
+        attention's own forward pass. Who needs it several times in a row holds it.
+        """
+        if self.kept_pattern is not None:
+            return self.kept_pattern
+        with torch.no_grad():
+            attention = self.weights.attention
+            read = normalise(self.weights.attention_norm, self.pre).to(attention.w_o.dtype)
+            return attention_pattern(attention, read)
 
 
 @dataclass(frozen=True)
@@ -84,81 +104,64 @@ class Recording:
 
 
 def record(
-    hf: Any,
     weights: ModelWeights,
     token_ids: Sequence[int],
     *,
     first_position: int = 0,
+    pattern_bytes: int = PATTERN_BYTES,
+    progress: Progress = silent,
     cancel: threading.Event | None = None,
 ) -> Recording:
     """Run the model once over `token_ids` and keep what the tracer needs.
 
-    Raises `Cancelled` within one layer of being told to stop. The arithmetic is the model's own dtype; the recorded
-    tensors are in float32 or wider.
+    Patterns are kept where all layers' together take at most `pattern_bytes`. The arithmetic is the model's own; the
+    recorded tensors are in float32 or wider.
+
+    Raises
+    ------
+    RequestError
+        More tokens than the model has learned positions for.
+    Cancelled
+        Within one layer of being told to stop.
     """
-    caught: list[dict[str, Tensor]] = [{} for _ in weights.layers]
-    final: dict[str, Tensor] = {}
-    with ExitStack() as hooks, torch.no_grad():
-        hooks.enter_context(cancellable(hf, cancel))
-        for store, modules in zip(caught, weights.modules, strict=True):
-            for handle in _record_block(store, modules):
-                hooks.callback(handle.remove)
-        handle = weights.final_norm_module.register_forward_pre_hook(_catch_input(final, "final"))
-        hooks.callback(handle.remove)
-        ids = torch.tensor([list(token_ids)], device=weights.unembed.device)
-        weights.body(input_ids=ids, use_cache=False)
-        layers = tuple(_layer_record(store, layer) for store, layer in zip(caught, weights.layers, strict=True))
-        return Recording(
-            tuple(token_ids), layers, final["final"], freeze_norm(weights.final_norm, final["final"]), first_position
+    if weights.position_embedding is not None and len(token_ids) > len(weights.position_embedding):
+        raise RequestError(
+            f"The prompt has {len(token_ids):,} tokens and the model reads at most {weights.context:,}; shorten it."
         )
+    layers: list[LayerRecord] = []
+
+    def keep(number: int, values: BlockValues) -> None:
+        layers.append(_layer_record(weights.layers[number], values))
+        progress("Running the model", len(layers) / weights.n_layers)
+
+    ids = torch.tensor([list(token_ids)], device=weights.device)
+    fits = pattern_room(weights, len(token_ids)) <= pattern_bytes
+    final = run(weights, ids, keep_patterns=fits, each=keep, cancel=cancel)[0]
+    return Recording(tuple(token_ids), tuple(layers), final, freeze_norm(weights.final_norm, final), first_position)
 
 
-def _wide(x: Tensor) -> Tensor:
-    """The batch's only row, in float32 or wider, so that a bfloat16 model is traced with float32 sums."""
-    return x[0].to(torch.promote_types(x.dtype, torch.float32))
+def pattern_room(weights: ModelWeights, n_positions: int) -> int:
+    """Bytes that the patterns of all layers take together for a prompt of that length."""
+    heads = sum(layer.attention.n_heads for layer in weights.layers)
+    return heads * n_positions**2 * wide(weights.dtype).itemsize
 
 
-def _catch_input(store: dict[str, Tensor], name: str) -> Any:
-    def hook(module: Any, args: tuple[Any, ...]) -> None:
-        store[name] = _wide(args[0])
-
-    return hook
-
-
-def _record_block(store: dict[str, Tensor], modules: Any) -> list[Any]:
-    def attention(module: Any, args: Any, output: tuple[Tensor, Tensor]) -> None:
-        store["attention"], store["pattern"] = _wide(output[0]), _wide(output[1])
-
-    def mlp(module: Any, args: tuple[Any, ...], output: Tensor) -> None:
-        store["mlp_input"], store["mlp_output"] = _wide(args[0]), _wide(output)
-
-    return [
-        modules.block.register_forward_pre_hook(_catch_input(store, "pre")),
-        modules.attention.register_forward_hook(attention),
-        modules.mlp.register_forward_hook(mlp),
-    ]
-
-
-def _joined(branch: Tensor, post: FrozenNorm | None) -> Tensor:
-    """What a branch adds to the residual stream, behind its post-norm if it has one."""
-    if post is None:
-        return branch
-    return post.apply(branch) if post.shift is None else post.apply(branch) + post.shift
-
-
-def _layer_record(store: dict[str, Tensor], layer: Any) -> LayerRecord:
-    pre, branch = store["pre"], store["attention"]
-    attention_post = None if layer.attention_post_norm is None else freeze_norm(layer.attention_post_norm, branch)
-    mid = pre if layer.parallel else pre + _joined(branch, attention_post)
-    mlp_output = store["mlp_output"]
+def _layer_record(layer: LayerWeights, values: BlockValues) -> LayerRecord:
+    """The batch's only run, and the norms held at what they were in it."""
+    pre, mid, attention, mlp_output = values.pre[0], values.mid[0], values.attention[0], values.mlp_output[0]
     return LayerRecord(
         pre=pre,
         mid=mid,
-        pattern=store["pattern"],
         attention_norm=freeze_norm(layer.attention_norm, pre),
-        attention_post_norm=attention_post,
+        attention_post_norm=_freeze_post(layer.attention_post_norm, attention),
         mlp_norm=freeze_norm(layer.mlp_norm, mid),
-        mlp_input=store["mlp_input"],
+        mlp_input=values.mlp_input[0],
         mlp_output=mlp_output,
-        mlp_post_norm=None if layer.mlp_post_norm is None else freeze_norm(layer.mlp_post_norm, mlp_output),
+        mlp_post_norm=_freeze_post(layer.mlp_post_norm, mlp_output),
+        weights=layer,
+        kept_pattern=None if values.pattern is None else values.pattern[0],
     )
+
+
+def _freeze_post(norm: NormWeights | None, x: Tensor) -> FrozenNorm | None:
+    return None if norm is None else freeze_norm(norm, x)

@@ -7,12 +7,8 @@ saved. A model of text alone passes through unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import torch
+from collections.abc import Iterable
+from typing import Any
 
 # `model_type` of the whole -> of the text model in it.
 _TEXT_TYPES = {"gemma3": "gemma3_text"}
@@ -59,12 +55,3 @@ def text_names(names: Iterable[str], model_type: str) -> dict[str, str]:
             raise ValueError(f"{name} and {renamed[text_name]} are the same")
         renamed[text_name] = name
     return renamed
-
-
-def load_text(file: Path, names: Mapping[str, str]) -> dict[str, torch.Tensor]:
-    """The text model's tensors that are in one safetensors file; the others are not read. `names`: `text_names`."""
-    from safetensors import safe_open
-
-    with safe_open(file, "pt") as opened:
-        here = set(opened.keys())
-        return {name: opened.get_tensor(stored) for name, stored in names.items() if stored in here}

@@ -1,4 +1,4 @@
-"""A language model as the tracer sees it: the weights of its linear parts, by role. References wherever layouts allow.
+"""A language model as the forward pass and the tracer see it: its weights by role. References wherever layouts allow.
 
 Shapes: d residual width, m MLP width, H query heads, K key/value heads, h head width, V vocabulary.
 """
@@ -10,14 +10,16 @@ from functools import cached_property
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from engine.models.rotary import Rotary
 
 Activation = Literal["silu", "gelu", "gelu_tanh", "relu"]
 
 
 @dataclass(frozen=True)
 class NormWeights:
-    """A norm: y = gain * (x - mean, if `centred`) / sigma + shift."""
+    """A norm: y = gain * (x - mean, if `centred`) / sigma + shift. In float32 or wider whatever the model is."""
 
     gain: Tensor  # (d,) what really multiplies: 1 + weight in Gemma
     shift: Tensor | None  # (d,) beta of a LayerNorm
@@ -27,15 +29,28 @@ class NormWeights:
 
 @dataclass(frozen=True)
 class AttentionWeights:
-    """The value and output half of an attention block; the pattern comes from the recording."""
+    """An attention block. Scores are scale * q.k, bounded by `softcap`, over at most `window` keys back.
 
+    `q_norm`, `k_norm`: over each head where their gain is (h,), over the whole projection where it is longer.
+    """
+
+    w_q: Tensor  # (H*h, d)
+    w_k: Tensor  # (K*h, d)
     w_v: Tensor  # (K*h, d)
     w_o: Tensor  # (d, H*h)
+    b_q: Tensor | None  # (H*h,)
+    b_k: Tensor | None  # (K*h,)
     b_v: Tensor | None  # (K*h,)
     b_o: Tensor | None  # (d,)
     n_heads: int
     n_kv_heads: int
     d_head: int
+    scale: float
+    rotary: Rotary | None = None
+    q_norm: NormWeights | None = None
+    k_norm: NormWeights | None = None
+    window: int | None = None  # a query sees itself and the window - 1 keys before it
+    softcap: float | None = None  # scores become cap * tanh(score / cap)
 
 
 @dataclass(frozen=True)
@@ -79,28 +94,20 @@ class LayerWeights:
 
 
 @dataclass(frozen=True)
-class LayerModules:
-    """Where a block's values can be recorded with hooks."""
-
-    block: nn.Module  # input: the residual stream
-    attention: nn.Module  # output: (before any post-norm, pattern)
-    mlp: nn.Module  # input: after its norm; output: before any post-norm
-
-
-@dataclass(frozen=True)
 class ModelWeights:
     """The whole model by role.
 
-    `unembed` is (V, d). `final_softcap` bounds the logits by cap * tanh(logit / cap), or is None.
+    `embed` and `unembed` are (V, d), one tensor where they are tied. `context`: the most tokens the model reads.
+    `final_softcap` bounds the logits by cap * tanh(logit / cap), or is None.
     """
 
     family: str
+    embed: Tensor
     layers: tuple[LayerWeights, ...]
-    modules: tuple[LayerModules, ...]
-    body: nn.Module  # ids -> hidden states, without the unembedding
-    final_norm_module: nn.Module
     final_norm: NormWeights
     unembed: Tensor
+    context: int
+    embed_scale: float = 1.0
     position_embedding: Tensor | None = None  # (positions, d), added to the token embedding
     final_softcap: float | None = None
 
@@ -119,7 +126,22 @@ class ModelWeights:
         """Number of logits."""
         return int(self.unembed.shape[0])
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return self.unembed.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The format that products are computed in; the residual stream and the norms are in float32 or wider."""
+        return self.unembed.dtype
+
     @cached_property
     def unembed_mean(self) -> Tensor:
         """(d,) mean row of the unembedding; logits are traced against the mean logit (Ameisen et al. 2025)."""
-        return self.unembed.mean(dim=0, dtype=torch.promote_types(self.unembed.dtype, torch.float32))
+        return self.unembed.mean(dim=0, dtype=wide(self.unembed.dtype))
+
+
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """The format for sums, norms, softmax and the residual stream of a model in `dtype`: float32 or wider."""
+    return torch.promote_types(dtype, torch.float32)

@@ -104,7 +104,6 @@ def trace(
     clock.lap("prompt")
     progress("Running the model", 0.01)
     recording = record(
-        model.hf,
         model.weights,
         token_ids,
         first_position=1 if model.tokenizer.is_special(token_ids[0]) else 0,
@@ -322,6 +321,5 @@ def versions() -> dict[str, str]:
     return {
         "circuit-loupe": metadata.version("circuit-loupe"),
         "torch": torch.__version__,
-        "transformers": metadata.version("transformers"),
         "python": platform.python_version(),
     }

@@ -15,8 +15,8 @@ import pytest
 
 from engine.dictionaries import load_features
 from engine.graphs import AttributionGraph, NodeKind, prune, scores
-from engine.models.families import adapt
 from engine.tracing import Prompt, Target, Trace, TraceSpec, trace
+from tests.engine.models.in_memory import weights_of
 from tests.engine.tracing.tiny_models import TinyModel, TinyTokenizer
 from tests.oracle.tiny_case import CASES, PROMPT, VOCAB, hf_model
 from tests.oracle.transcoder_case import Case, write_dictionary
@@ -41,7 +41,7 @@ def compared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp(case.name)
     write_dictionary(case, folder)
     hf = hf_model(case.family)
-    model = TinyModel(hf, adapt(hf), case.name, CaseTokenizer())
+    model = TinyModel(hf, weights_of(hf), case.name, CaseTokenizer())
     features = load_features(folder, model, trust=True)  # type: ignore[arg-type]
     target = Target(top_logits=5, logit_mass=0.8)
     theirs = reference(case.name)

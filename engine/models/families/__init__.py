@@ -1,34 +1,44 @@
-"""The model families the tracer knows. One module a family, about a screenful each; nothing copied between them.
+"""The model families that can be run and traced: one module each, about a screenful; nothing copied between them.
 
-To add one: a module with MODEL_TYPES (transformers' `model_type`s) and `adapt(hf) -> ModelWeights`, named here.
+To add one: a module with DEFAULTS (config fields by `model_type`) and `read(family, settings, tensors)`, named here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from engine.errors import RequestError
 from engine.models.families import gemma, gpt2, gpt_neox, llama, olmo2, phi3
+from engine.models.families.parts import Tensors
+from engine.models.families.settings import Settings
 from engine.models.weights import ModelWeights
 
 _MODULES = (llama, gemma, phi3, olmo2, gpt2, gpt_neox)
-_FAMILIES = {model_type: module for module in _MODULES for model_type in module.MODEL_TYPES}
+_FAMILIES = {model_type: module for module in _MODULES for model_type in module.DEFAULTS}
 
 
 def known_model_types() -> tuple[str, ...]:
-    """The `model_type`s, in transformers' words, of every family that can be traced."""
+    """The `model_type`s, as config.json names them, of every family that can be run and traced."""
     return tuple(sorted(_FAMILIES))
 
 
-def adapt(hf: Any) -> ModelWeights:
-    """The weights of a transformers model by role; `RequestError` for a family that is not known."""
-    model_type = str(hf.config.model_type)
-    if model_type not in _FAMILIES:
+def read_model(config: Mapping[str, Any], tensors: Tensors, where: str = "config.json") -> ModelWeights:
+    """A model's weights by role, from its config and its tensors by name.
+
+    Raises
+    ------
+    RequestError
+        A family that is not known, a config that fits no model, or what `tensors` refuses. `where` names the config.
+    """
+    family = str(config.get("model_type"))
+    if family not in _FAMILIES:
         raise RequestError(
-            f"Models of the family {model_type!r} cannot be traced yet; open one of: {', '.join(known_model_types())}."
+            f"Models of the family {family[:40]!r} cannot be traced yet; open one of: {', '.join(known_model_types())}."
         )
-    weights: ModelWeights = _FAMILIES[model_type].adapt(hf)
+    module = _FAMILIES[family]
+    weights: ModelWeights = module.read(family, Settings(config, module.DEFAULTS[family], where), tensors)
     return weights
 
 
-__all__ = ["adapt", "known_model_types"]
+__all__ = ["Tensors", "known_model_types", "read_model"]

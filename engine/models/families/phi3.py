@@ -4,31 +4,62 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.models.families.parts import activation_named, pre_norm_model
-from engine.models.weights import AttentionWeights, MlpWeights, ModelWeights
+import torch
 
-MODEL_TYPES = ("phi3",)
+from engine.models.families.parts import COMMON_DEFAULTS, Tensors, activation_named, pre_norm_layer, whole_model
+from engine.models.families.settings import Settings
+from engine.models.rotary import Rotary
+from engine.models.weights import AttentionWeights, LayerWeights, MlpWeights, ModelWeights
+
+DEFAULTS = {
+    "phi3": COMMON_DEFAULTS
+    | {"max_position_embeddings": 4096, "original_max_position_embeddings": 4096, "rms_norm_eps": 1e-5}
+}
 
 
-def adapt(hf: Any) -> ModelWeights:
-    """Describe a transformers Phi3ForCausalLM by role."""
-    return pre_norm_model(hf, _attention, _mlp)
+def read(family: str, settings: Settings, tensors: Tensors) -> ModelWeights:
+    """The weights of a Phi-3 model by role."""
+    rotary = settings.rotary(_rotary_parameters(settings))
+
+    def layer(number: int, name: str) -> LayerWeights:
+        attention, mlp = _attention(settings, tensors, name, rotary), _mlp(settings, tensors, name)
+        return pre_norm_layer(settings, tensors, name, attention, mlp)
+
+    return whole_model(settings, tensors, family, layer)
 
 
-def _attention(module: Any, config: Any) -> AttentionWeights:
-    d_head = int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
-    before_value = (int(config.num_attention_heads) + int(config.num_key_value_heads)) * d_head
+def _rotary_parameters(settings: Settings) -> dict[str, Any]:
+    """Early files call LongRoPE by two other names."""
+    parameters = settings.rotary_parameters()
+    if parameters["rope_type"] in ("su", "yarn"):
+        parameters["rope_type"] = "longrope"
+    return parameters
+
+
+def _attention(settings: Settings, tensors: Tensors, name: str, rotary: Rotary) -> AttentionWeights:
+    d, d_head = settings.whole("hidden_size"), settings.d_head
+    widths = [settings.n_heads * d_head, settings.n_kv_heads * d_head, settings.n_kv_heads * d_head]
+    w_q, w_k, w_v = torch.split(tensors.take(f"{name}.self_attn.qkv_proj.weight", sum(widths), d), widths)
     return AttentionWeights(
-        w_v=module.qkv_proj.weight.detach()[before_value:],
-        w_o=module.o_proj.weight.detach(),
+        w_q=w_q,
+        w_k=w_k,
+        w_v=w_v,
+        w_o=tensors.take(f"{name}.self_attn.o_proj.weight", d, widths[0]),
+        b_q=None,
+        b_k=None,
         b_v=None,
         b_o=None,
-        n_heads=int(config.num_attention_heads),
-        n_kv_heads=int(config.num_key_value_heads),
+        n_heads=settings.n_heads,
+        n_kv_heads=settings.n_kv_heads,
         d_head=d_head,
+        scale=d_head**-0.5,
+        rotary=rotary,
+        window=None if settings.get("sliding_window") is None else settings.whole("sliding_window"),
     )
 
 
-def _mlp(module: Any, activation: str) -> MlpWeights:
-    gate, up = module.gate_up_proj.weight.detach().chunk(2)
-    return MlpWeights(activation_named(activation), gate, up, module.down_proj.weight.detach())
+def _mlp(settings: Settings, tensors: Tensors, name: str) -> MlpWeights:
+    d, m = settings.whole("hidden_size"), settings.whole("intermediate_size")
+    gate, up = tensors.take(f"{name}.mlp.gate_up_proj.weight", 2 * m, d).chunk(2)
+    down = tensors.take(f"{name}.mlp.down_proj.weight", d, m)
+    return MlpWeights(activation_named(settings.get("hidden_act")), gate, up, down)

@@ -16,7 +16,7 @@ PROMPT = [0, 5, 9, 3, 17]
 @pytest.mark.parametrize("n_positions", [1, 3, 5])
 def test_sums_and_picks_are_those_of_the_edges(family: str, kind: str, n_positions: int) -> None:
     model = tiny_model(family)
-    recording = record(model.hf, model.weights, PROMPT, first_position=1)
+    recording = record(model.weights, PROMPT, first_position=1)
     gradient = torch.randn(n_positions, 4, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for layer in features_of(family, kind).read(recording):
         edges = layer.edges(gradient.clone())

@@ -33,7 +33,7 @@ def read(layout: Layout, path: Path) -> TranscoderFeatures:
 
 def recorded(layout: Layout) -> Recording:
     model = tiny_model(layout.family)
-    return record(model.hf, model.weights, PROMPT, first_position=1)
+    return record(model.weights, PROMPT, first_position=1)
 
 
 def inputs(features: TranscoderFeatures, recording: Recording, reads: str) -> list[Tensor]:

@@ -41,7 +41,7 @@ def test_edges_with_an_offset_equal_autograd(family: str, kind: str, writes: str
         if one is not None
     ]
     features = TranscoderFeatures("offset", "offset", transcoders, plain.gains)
-    recording = record(model.hf, model.weights, PROMPT, first_position=1)
+    recording = record(model.weights, PROMPT, first_position=1)
     spec = TraceSpec(Prompt(token_ids=tuple(PROMPT)), Target(top_logits=3), max_nodes=60)
     trace = sweep_prompt(model, features, spec, recording)[0]  # type: ignore[arg-type]
     reference = linearised_run(model, PROMPT)

@@ -127,18 +127,20 @@ def test_a_gguf_file_is_prepared_once_and_known_by_its_content(tmp_path: Path, o
 def test_a_tiny_gguf_gives_the_model_it_was_made_from(tmp_path: Path, own_cache: Path) -> None:
     tensors = llama_tensors()
     model = load_model(write_llama(tmp_path / "tiny.gguf", tensors=tensors), device="cpu")
-    for layer, block in enumerate(model.hf.model.layers):
-        for name, projection in (("attn_q", block.self_attn.q_proj), ("attn_k", block.self_attn.k_proj)):
-            expected = torch.from_numpy(tensors[f"blk.{layer}.{name}.weight"]).to(torch.bfloat16).float()
-            assert torch.equal(projection.weight, expected)
+    for number, layer in enumerate(model.weights.layers):
+        for name, weight in (("attn_q", layer.attention.w_q), ("attn_k", layer.attention.w_k)):
+            expected = torch.from_numpy(tensors[f"blk.{number}.{name}.weight"]).to(torch.bfloat16).float()
+            assert torch.equal(weight, expected)
 
 
 def test_bfloat16_is_what_was_asked_for(saved: Path, own_cache: Path) -> None:
     model = load_model(saved, device="cpu", dtype="bfloat16")
-    assert {parameter.dtype for parameter in model.hf.parameters()} == {torch.bfloat16}
+    layer = model.weights.layers[0]
+    assert model.dtype == layer.mlp.w_up.dtype == layer.attention.w_q.dtype == torch.bfloat16
     assert model.next_token_logits([1, 2, 3]).dtype == np.float32
     # The rotary frequencies stay in float32: bfloat16 would move every position.
-    assert model.hf.model.rotary_emb.inv_freq.dtype == torch.float32
+    assert layer.attention.rotary is not None
+    assert layer.attention.rotary.frequencies.dtype == torch.float32
 
 
 def test_another_family_is_refused_with_the_known_ones(folder: Path) -> None:
@@ -334,17 +336,20 @@ def test_the_catalogue_lists_what_can_be_opened(hub: Path, saved: Path, tmp_path
     assert ours.prepared
 
 
-def test_loading_never_opens_a_connection(saved: Path) -> None:
-    """Without HF_HUB_OFFLINE, in a fresh process where every connection fails loudly."""
+def test_loading_needs_no_transformers_and_never_opens_a_connection(saved: Path) -> None:
+    """Without HF_HUB_OFFLINE, in a fresh process where every connection and transformers' import fail loudly."""
     code = """
 import socket, sys
+sys.modules["transformers"] = None
 def refuse(*args, **kwargs):
     print("connection", args, file=sys.stderr)
     raise SystemExit(9)
 socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse
 from engine.models import load_model
 from engine.errors import RequestError
-load_model(sys.argv[1], device="cpu").generate([1, 2], 2)
+from engine.tracing import Prompt
+model = load_model(sys.argv[1], device="cpu")
+model.generate(model.tokenizer.encode(Prompt("Hello", chat=True)), 2)
 try:
     load_model("someone/something")
 except RequestError:

@@ -30,7 +30,7 @@ PROMPT = [0, 5, 9, 3, 17]
 def swept(model: TinyModel, family: str, kind: str, ids: list[int] = PROMPT) -> Swept:
     spec = TraceSpec(Prompt(token_ids=tuple(ids)), Target(top_logits=3), max_nodes=60)
     first = 1 if model.tokenizer.is_special(ids[0]) else 0
-    recording = record(model.hf, model.weights, ids, first_position=first)
+    recording = record(model.weights, ids, first_position=first)
     return sweep_prompt(model, features_of(family, kind), spec, recording)[0]  # type: ignore[arg-type]
 
 

@@ -70,7 +70,7 @@ def relp_gradients(model: TinyModel, token: int) -> tuple[list[Tensor], Tensor, 
 def test_relevance_equals_autograd(family: str) -> None:
     model = tiny_model(family)
     spec = TraceSpec(Prompt(token_ids=tuple(PROMPT)), Target(top_logits=2, logit_mass=1.0), max_nodes=1)
-    recording = record(model.hf, model.weights, PROMPT, first_position=1)
+    recording = record(model.weights, PROMPT, first_position=1)
     swept, _ = sweep_prompt(model, features_of(family, "neurons"), spec, recording)  # type: ignore[arg-type]
     expected_features = [torch.zeros(len(PROMPT), 20, dtype=torch.float64) for _ in range(3)]
     expected_embedding = torch.zeros(len(PROMPT), dtype=torch.float64)

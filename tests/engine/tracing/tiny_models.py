@@ -32,9 +32,9 @@ from engine.dictionaries.neurons import NeuronFeatures
 from engine.dictionaries.transcoder_set import TranscoderFeatures
 from engine.dictionaries.transcoders import Transcoder
 from engine.errors import RequestError
-from engine.models.families import adapt
 from engine.models.weights import ModelWeights
 from engine.tracing.spec import Prompt
+from tests.engine.models.in_memory import weights_of
 
 SIZES = {
     "vocab_size": 40,
@@ -111,7 +111,7 @@ def _scale_of(norm: Any, x: Tensor, eps: float) -> Tensor:
     return result
 
 
-def _hold_norms(hf: Any) -> None:
+def hold_norms(hf: Any) -> None:
     """Norms in float64 with constant denominators: transformers computes them in float32 whatever the model is."""
     for norm in hf.modules():
         name = type(norm).__name__
@@ -237,7 +237,7 @@ class TinyModel:
         return self.weights.unembed.dtype
 
 
-def _config(family: str) -> Any:
+def tiny_config(family: str) -> Any:
     kind, _, variant = family.partition("-")
     if kind == "gpt2":
         return GPT2Config(
@@ -279,20 +279,26 @@ FAMILIES = (
 )
 
 
-@cache
-def tiny_model(family: str) -> TinyModel:
-    torch.manual_seed(sum(map(ord, family)))
-    hf = AutoModelForCausalLM.from_config(_config(family), attn_implementation="detached").double().eval()
+def random_model(config: Any, seed: int) -> Any:
+    """A transformers model of that config in float64 with random weights, held as the module says."""
+    torch.manual_seed(seed)
+    hf = AutoModelForCausalLM.from_config(config, attn_implementation="detached").double().eval()
     with torch.no_grad():
         for name, parameter in hf.named_parameters():
             # Norm weights away from their neutral value, biases away from zero: a forgotten one must show.
             is_norm = "norm" in name or ".ln_" in name
             parameter.copy_(torch.randn_like(parameter) * (0.3 if is_norm else 0.5))
-            if is_norm and name.endswith("weight") and not family.startswith("gemma"):
+            if is_norm and name.endswith("weight") and not config.model_type.startswith("gemma"):
                 parameter.add_(1)
     hf.requires_grad_(False)
-    _hold_norms(hf)
-    return TinyModel(hf, adapt(hf), family, TinyTokenizer())
+    hold_norms(hf)
+    return hf
+
+
+@cache
+def tiny_model(family: str) -> TinyModel:
+    hf = random_model(tiny_config(family), sum(map(ord, family)))
+    return TinyModel(hf, weights_of(hf), family, TinyTokenizer())
 
 
 KINDS = (
