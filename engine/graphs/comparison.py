@@ -82,10 +82,7 @@ def compare(
     fore[one] = other
     mine, theirs = _shared_edges(left, right, back, fore)
     edge_changed = np.abs(left.share[mine] - right.share[theirs]) > limits.share
-    inner_left = np.flatnonzero((fore[left.source] >= 0) & (fore[left.target] >= 0))
-    inner_right = np.flatnonzero((back[right.source] >= 0) & (back[right.target] >= 0))
-    lost = np.setdiff1d(inner_left, mine, assume_unique=True)
-    new = np.setdiff1d(inner_right, theirs, assume_unique=True)
+    lost, new = _others(left, fore, mine), _others(right, back, theirs)
     touched = np.zeros(left.n_nodes, dtype=np.bool_)
     touched[left.target[mine[edge_changed]]] = True
     touched[left.target[lost[np.abs(left.share[lost]) > limits.share]]] = True
@@ -204,14 +201,29 @@ def _numbered(code: Index) -> tuple[Index, Index]:
     return code, rank
 
 
+def _inside(graph: AttributionGraph, shared: Index) -> NDArray[np.bool_]:
+    """(E,) which edges run between shared nodes, those whose entry is not -1."""
+    return np.asarray((shared[graph.source] >= 0) & (shared[graph.target] >= 0), dtype=np.bool_)
+
+
+def _others(graph: AttributionGraph, shared: Index, found: Index) -> Index:
+    """Edges between shared nodes that the other graph does not have."""
+    alone = _inside(graph, shared)
+    alone[found] = False
+    return np.flatnonzero(alone)
+
+
 def _shared_edges(left: AttributionGraph, right: AttributionGraph, back: Index, fore: Index) -> tuple[Index, Index]:
-    ours = np.flatnonzero((fore[left.source] >= 0) & (fore[left.target] >= 0))
-    theirs = np.flatnonzero((back[right.source] >= 0) & (back[right.target] >= 0))
+    """Numbers of the edges that both have, in the left graph's order."""
+    ours, theirs = np.flatnonzero(_inside(left, fore)), np.flatnonzero(_inside(right, back))
     our_pair = left.target[ours].astype(np.int64) * left.n_nodes + left.source[ours]
     their_pair = back[right.target[theirs]] * left.n_nodes + back[right.source[theirs]]
-    _, one, other = np.intersect1d(our_pair, their_pair, return_indices=True)
-    order = np.argsort(ours[one])
-    return ours[one][order], theirs[other][order]
+    if not len(theirs):
+        return ours[:0], theirs
+    order = np.argsort(their_pair)
+    place = order[np.minimum(np.searchsorted(their_pair, our_pair, sorter=order), len(order) - 1)]
+    same = their_pair[place] == our_pair
+    return ours[same], theirs[place[same]]
 
 
 def _differ(left: NDArray[np.float32], right: NDArray[np.float32], times: float) -> NDArray[np.bool_]:
