@@ -1,6 +1,6 @@
 """What traces really take of memory beside what is estimated before they start. Run by hand, on Linux.
 
-    python -m tests.benchmarks.memory_estimate [TOKENS ...] [--nodes N]
+    python -m tests.benchmarks.memory_estimate [TOKENS ...] [--nodes N] [--features NAME]
 
 Each trace runs in a process of its own: the model and the dictionary are loaded, a trace of three tokens warms the
 libraries up, then the highest resident memory of one trace is compared with what was resident before it.
@@ -61,6 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("tokens", nargs="*", type=int, default=[6, 60, 250])
     parser.add_argument("--nodes", type=int, default=1000)
+    parser.add_argument("--features", action="append", choices=["neurons", *(case.name for case in CASES)])
     parser.add_argument("--child", nargs=2)
     asked = parser.parse_args()
     if asked.child:
@@ -68,15 +69,17 @@ def main() -> None:
         sys.stdout.write(json.dumps(found) + "\n")
         return
     with tempfile.TemporaryDirectory() as name:
-        write_dictionary(CASES[0], Path(name) / "transcoders")
-        for source in ("neurons", str(Path(name) / "transcoders")):
+        for case in CASES:
+            write_dictionary(case, Path(name) / case.name)
+        for source in asked.features or ["neurons", *(case.name for case in CASES)]:
+            source = source if source == "neurons" else str(Path(name) / source)
             for tokens in asked.tokens or [6, 60, 250]:
                 words = ["--nodes", str(asked.nodes), "--child", source, str(tokens)]
                 command = [sys.executable, "-m", "tests.benchmarks.memory_estimate", *words]
                 done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
                 one = json.loads(done.stdout.splitlines()[-1])
                 sys.stdout.write(
-                    f"{Path(source).name:12} {tokens:4} tokens  estimate {one['estimate'] / 2**20:7.0f} MB  "
+                    f"{Path(source).name:21} {tokens:4} tokens  estimate {one['estimate'] / 2**20:7.0f} MB  "
                     f"peak {one['peak'] / 2**20:7.0f} MB  peak/estimate {one['peak'] / one['estimate']:.2f}\n"
                 )
                 sys.stdout.flush()
