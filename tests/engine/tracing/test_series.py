@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from engine.dictionaries import load_features
 from engine.errors import Cancelled, RequestError
-from engine.tracing import Prompt, Target, TraceSpec, trace
+from engine.tracing import CONSERVATION_BOUND, Prompt, Target, TraceSpec, trace
 from engine.tracing.series import trace_series
 from tests.engine.tracing.tiny_models import features_of, tiny_model
+
+if TYPE_CHECKING:
+    from engine.models import LanguageModel
 
 MODEL: Any = tiny_model("llama")
 FEATURES: Any = features_of("llama", "relu")
@@ -51,6 +55,14 @@ def test_tokens_can_be_generated() -> None:
 
     model: Any = Generating()
     assert [one.graph.logit_token.tolist() for one in trace_series(model, FEATURES, SPEC, 2)] == [[6], [1]]
+
+
+def test_a_real_model_says_austin(smollm: LanguageModel) -> None:
+    spec = TraceSpec(Prompt("The capital of Texas is"), max_nodes=20)
+    found = list(trace_series(smollm, load_features(None, smollm), spec, 2))
+    assert found[0].graph.logit_text == (" Austin",)
+    assert found[1].graph.tokens == (*found[0].graph.tokens, " Austin")
+    assert found[1].graph.conservation_error.max() < CONSERVATION_BOUND
 
 
 def test_traces_before_a_cancel_stay() -> None:
