@@ -36,6 +36,7 @@ def test_the_newest_comes_first_and_what_is_gone_is_left_out(tmp_path: Path) -> 
     remember_opened("models", paths[-3])
     paths[-1].rmdir()
     assert opened("models")[:2] == [paths[-3], paths[-2]]
+    assert opened("models").count(paths[-3]) == 1
     assert opened("dictionaries") == []
 
 

@@ -112,6 +112,7 @@ def test_the_text_model_computes_what_transformers_computes(folder: Path, layout
 
     layout(folder)
     whole = Gemma3ForConditionalGeneration.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager")
+    assert {"model.norm.weight", "model.layers.6.mlp.up_proj.weight"} <= set(read_folder(folder).shapes)
     weights = read_weights(read_folder(folder), torch.float64, torch.device("cpu"))
     with torch.no_grad():
         expected = whole.eval()(input_ids=IDS).logits[0]
