@@ -39,3 +39,19 @@ class GarbageKeeper(QObject):
         if due >= 0:
             gc.collect(due)
         return due
+
+
+def set_aside() -> None:
+    """Collect once, and leave what is alive now out of every later collection. Call in the GUI thread.
+
+    A model's libraries are hundreds of thousands of objects that stay as long as it does; a full collection goes
+    through all of them and holds the window up, now and then, for longer than a frame may take.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
+def take_back() -> None:
+    """Look at everything again: what was set aside may be let go now."""
+    gc.unfreeze()

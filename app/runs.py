@@ -21,6 +21,7 @@ from app.engine_calls import (
     open_model,
     run_trace,
 )
+from app.garbage import set_aside, take_back
 from app.growing import Growth
 from app.jobs import Failure, JobHost, Mailbox, Outcome, Value
 from app.session import Session
@@ -136,6 +137,7 @@ class Runs(QObject):
         if self._loading == self.wanted_model:
             return
         self._loading = self.wanted_model
+        take_back()  # the model before may go
         job = bind(open_model, self.state, self.wanted_model)
         self.host.submit("model", "Loading the model", job, self._model_opened)
 
@@ -159,6 +161,7 @@ class Runs(QObject):
             self.modelChanged.emit()
             return
         self.model = outcome.value
+        set_aside()
         self.session.prompt.set_model(self.model)
         self.modelChanged.emit()
         for then in waiting:

@@ -21,6 +21,12 @@ LONGEST_TOKEN = 96.0  # pixels
 LONGEST_LOGIT = 120.0
 GAP = 18.0  # between two logits' texts
 
+# Flags put together once: Python takes longer to join them than Qt to draw a word.
+_FLAGS = {
+    align: align | Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine
+    for align in (Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight, Qt.AlignmentFlag.AlignHCenter)
+}
+
 
 @dataclass(frozen=True)
 class LogitText:
@@ -85,7 +91,7 @@ class HeadersLayer(Layer):
         theme = self.stage.theme
         painter.setFont(self.stage.bold if active else self.stage.font)
         painter.setPen(QColor(theme.link if active else theme.graph.muted))
-        painter.drawText(box, align | Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine, text)
+        painter.drawText(box, _FLAGS[align], text)
 
     def _rows(self, painter: QPainter, scene: Scene, edges: np.ndarray, active: int) -> None:
         """Names from the focused row outwards, skipping those for which there is no room."""
@@ -120,14 +126,14 @@ class HeadersLayer(Layer):
                     last = middle
                     self._slanted(painter, middle, top, name, column == active)
             elif high - low >= 8:
-                shown = stage.metrics.elidedText(name, Qt.TextElideMode.ElideRight, high - low - 3)
+                shown = stage.shortened(name, high - low - 3)
                 box = QRectF(low, top + 3, high - low, line + 4)
                 self._write(painter, box, Qt.AlignmentFlag.AlignHCenter, shown, column == active)
         painter.setClipping(False)
 
     def _slanted(self, painter: QPainter, middle: float, top: float, name: str, active: bool) -> None:
         stage = self.stage
-        shown = stage.metrics.elidedText(name, Qt.TextElideMode.ElideRight, LONGEST_TOKEN)
+        shown = stage.shortened(name, LONGEST_TOKEN)
         line = stage.metrics.height()
         painter.save()
         painter.translate(middle + line * 0.25, top + 5)
@@ -154,11 +160,10 @@ class HeadersLayer(Layer):
             box = QRectF(item.middle - item.width / 2, 5, item.width, line + 2)
             painter.setFont(stage.bold if active else stage.font)
             painter.setPen(QColor(theme.link if active else theme.graph.text))
-            flags = Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine
-            painter.drawText(box, flags | Qt.AlignmentFlag.AlignLeft, item.text)
+            painter.drawText(box, _FLAGS[Qt.AlignmentFlag.AlignLeft], item.text)
             painter.setFont(stage.font)
             painter.setPen(QColor(theme.graph.muted))
-            painter.drawText(box, flags | Qt.AlignmentFlag.AlignRight, percent(scene.logit_probability(item.node)))
+            painter.drawText(box, _FLAGS[Qt.AlignmentFlag.AlignRight], percent(scene.logit_probability(item.node)))
 
 
 def place_logits(stage: Stage) -> list[LogitText]:
@@ -173,7 +178,7 @@ def place_logits(stage: Stage) -> list[LogitText]:
     texts: list[tuple[int, str, float]] = []
     room = stage.rect.width() - inner.left() - 4
     for node in seen:
-        text = metrics.elidedText(scene.logit_text(node), Qt.TextElideMode.ElideRight, LONGEST_LOGIT)
+        text = stage.shortened(scene.logit_text(node), LONGEST_LOGIT)
         share = percent(scene.logit_probability(node))
         width = stage.bold_metrics.horizontalAdvance(text) + 6 + metrics.horizontalAdvance(share)
         if width + GAP > room:

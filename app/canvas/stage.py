@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QRectF
+from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QFont, QFontMetricsF
 
 from app.canvas.camera import Camera
@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 STEPS = 17  # of the signed scale
 SMALLEST_DOMAIN = 0.02  # the scale of shares never stretches noise below 2 % to full colour
 GLYPH_SHARE = (SIZES[-1] + NODE_GAP) / SIZES[-1]
+MOST_TEXTS = 10_000  # shortened texts that are kept
 LARGEST_DOMAIN = 0.4  # and what is above 40 % has full colour
 
 
@@ -57,8 +58,18 @@ class Stage:
         self.font.setPointSizeF(max(size * 0.9, 7.0))
         self.bold = QFont(self.font)
         self.bold.setWeight(QFont.Weight.DemiBold)
+        self._shortened: dict[tuple[str, float], str] = {}
         self.metrics = QFontMetricsF(self.font)
         self.bold_metrics = QFontMetricsF(self.bold)
+
+    def shortened(self, text: str, width: float) -> str:
+        """The text with its end left out where it is wider than `width` pixels; kept, for it is asked every frame."""
+        key = (text, width)
+        if key not in self._shortened:
+            if len(self._shortened) > MOST_TEXTS:
+                self._shortened.clear()
+            self._shortened[key] = self.metrics.elidedText(text, Qt.TextElideMode.ElideRight, width)
+        return self._shortened[key]
 
     @property
     def rect(self) -> QRectF:

@@ -3,15 +3,19 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PySide6.QtCore import QtMsgType, qInstallMessageHandler
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
+from app.engine_calls import LoadedModel
 from app.fault_log import FaultCatcher, logger, start_log
 from app.garbage import GarbageKeeper
+from app.jobs import Value
 from app.window import MainWindow
 from engine.places import log_file
 
@@ -85,3 +89,26 @@ def test_cyclic_garbage_goes_in_the_thread_of_the_window(qapp: QApplication) -> 
     finally:
         keeper.stop()
     assert gc.isenabled()
+
+
+def test_a_loaded_model_is_no_part_of_later_collections(window: MainWindow) -> None:
+    """A full collection goes through what it has to, not through every object of the model's libraries."""
+    gc.unfreeze()
+    gc.collect()
+    before = len(gc.get_objects(generation=2))
+    facts = LoadedModel("m", "m", "f", "cpu", "float32", 1, SimpleNamespace(has_chat_template=False, bos_id=None))  # type: ignore[arg-type]
+    window.runs._model_opened(Value(facts))
+    try:
+        assert before > 10_000
+        assert len(gc.get_objects(generation=2)) < before / 10
+        loop = Node()
+        loop.other = loop
+        gone = weakref.ref(loop)
+        del loop
+        gc.collect()
+        assert gone() is None, "what becomes garbage later must still go"
+        window.runs.choose_model("another")
+        window.runs.load_model()
+        assert gc.get_freeze_count() == 0, "the model before cannot be let go"
+    finally:
+        gc.unfreeze()
