@@ -23,7 +23,7 @@ from engine.errors import Cancelled as CancelledError
 from engine.errors import LoupeError
 from engine.progress import Progress
 
-POLL_MS = 50
+POLL_MS = 80  # twelve times a second: what it costs is what the window repaints
 BUSY_SWITCH_INTERVAL = 0.001
 JobFunction = Callable[[Progress, threading.Event], Any]
 # What a job shows before it is done may take this share of the window's time.
