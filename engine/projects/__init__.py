@@ -9,7 +9,9 @@ from engine.projects.faults import DamagedProjectError
 from engine.projects.feature_labels import FeatureLabel, FeatureLabels, NewLabel, dictionary_identity
 from engine.projects.groups import Group
 from engine.projects.history import EditDone
+from engine.projects.label_files import ImportedLabels, export_labels, import_labels, read_labels
 from engine.projects.label_rows import LabelVersion
+from engine.projects.merging import Merged
 from engine.projects.ownership import HEARTBEAT_SECONDS, Owner
 from engine.projects.project import SUFFIX, Project
 from engine.projects.rescuing import Rescue, rescue
@@ -37,7 +39,9 @@ __all__ = [
     "FeatureLabel",
     "FeatureLabels",
     "Group",
+    "ImportedLabels",
     "LabelVersion",
+    "Merged",
     "NewLabel",
     "Owner",
     "Project",
@@ -52,6 +56,9 @@ __all__ = [
     "TreeEntry",
     "TreeRef",
     "dictionary_identity",
+    "export_labels",
+    "import_labels",
+    "read_labels",
     "rerun",
     "rescue",
 ]

@@ -66,6 +66,11 @@ def store(db: sqlite_utils.Database, packed: PackedArray) -> int:
     return int(cursor.lastrowid)
 
 
+def as_packed(row: Row) -> PackedArray:
+    """The stored form of a row of the table `array` whose content was checked."""
+    return PackedArray(row["sha256"], row["dtype"], row["shape"], row["raw_bytes"], row["data"])
+
+
 def check(row: Row) -> None:
     """Raise `DamageError` if the array of a row is not what it says of itself."""
     sizes = encoding.read(row["shape"])

@@ -67,7 +67,12 @@ def _understand(name: str, head: bytes) -> Header:
     user_version, application_id = struct.unpack(">I", head[60:64])[0], struct.unpack(">I", head[68:72])[0]
     if application_id != APPLICATION_ID:
         raise RequestError(f"{name} is a database of another program, not a project; choose a .loupe file.")
-    header = Header(user_version >> 16, user_version & 0xFFFF)
+    return understood(name, user_version)
+
+
+def understood(name: str, user_version: int) -> Header:
+    """The version in `user_version`; `RequestError` if it is one that this program does not read."""
+    header = Header(user_version >> 16 & 0xFFFF, user_version & 0xFFFF)
     if header.major > MAJOR_VERSION:
         raise RequestError(
             f"{name} was written by a newer Circuit Loupe (format {header.major}.{header.minor}, this program reads up "

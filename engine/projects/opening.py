@@ -12,7 +12,7 @@ from engine.errors import MachineError, RequestError
 from engine.projects.connection import connect, transaction
 from engine.projects.encoding import now
 from engine.projects.faults import damaged, plainly
-from engine.projects.header import Header, read_header
+from engine.projects.header import Header, read_header, understood
 from engine.projects.older_schema import tables_of
 from engine.projects.placing import placed
 from engine.projects.schema import APPLICATION_ID, PAGE_SIZE, TABLES, USER_VERSION
@@ -57,6 +57,9 @@ def open_file(path: Path, mode: str) -> tuple[sqlite_utils.Database, Header]:
     with plainly(path.name):
         db = connect(path, mode)
         try:
+            # Where a program died on the way to another version, the bytes say the new one and SQLite has just gone
+            # back to the old.
+            header = understood(path.name, db.conn.execute("PRAGMA user_version").fetchone()[0])
             _check_tables(db, path.name, header)
             _check_pages(db, path.name)
             if mode == "rw":

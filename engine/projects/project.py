@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +11,7 @@ from typing import Any, Self
 import sqlite_utils
 
 from engine.graphs.graph import AttributionGraph
+from engine.progress import Progress, silent
 from engine.projects import encoding, history, search, snapshots, traces
 from engine.projects.annotations import Annotations, PlaceKey, TraceEdits, read_annotations
 from engine.projects.asked import read_asked
@@ -20,8 +22,10 @@ from engine.projects.groups import GroupEdits
 from engine.projects.history import Edit, EditDone
 from engine.projects.label_rows import LabelKey, LabelVersion, versions
 from engine.projects.ledger import Ledger
+from engine.projects.merging import Merged, merge
 from engine.projects.opening import make_file
 from engine.projects.ownership import Owner
+from engine.projects.packages import make_package
 from engine.projects.project_file import ProjectFile
 from engine.projects.rows import RowChange, index_text, read_row
 from engine.projects.search import SearchHit
@@ -130,6 +134,17 @@ class Project:
         Works for a read-only project, and for one whose file was deleted.
         """
         self._file.save_copy(Path(path), overwrite=overwrite)
+
+    def save_package(self, path: Path | str, *, overwrite: bool = False) -> None:
+        """Write the project to another file as one gives it away: no absolute paths, no names of people or machines, no
+        history, nothing that was deleted. Prompts stay as they are.
+        """
+        with self._file.reading() as db:
+            make_package(db, self.name, Path(path), overwrite=overwrite)
+
+    def take_in(self, path: Path | str, progress: Progress = silent, cancel: threading.Event | None = None) -> Merged:
+        """Take another project's traces, notes, experiments and labels in, in a folder of its own, as one edit."""
+        return merge(self._ledger, Path(path), progress, cancel)
 
     # Traces
 

@@ -240,10 +240,10 @@ def _copied(
     db: sqlite_utils.Database, ref: TreeRef, folder: int, rank: int, title: str
 ) -> tuple[list[RowChange], TreeRef]:
     if ref.table == "trace":
-        changes, number = copy_trace(db, ref.number, folder, rank, title)
+        changes, number = copy_trace(db, db, ref.number, folder, rank, title)
         return changes, TreeRef("trace", number)
     if ref.table == "experiment":
-        changes, number = copy_experiment(db, ref.number, folder, rank, title)
+        changes, number = copy_experiment(db, db, ref.number, folder, rank, title)
         return changes, TreeRef("experiment", number)
     number = next_number(db, "item")
     row = {**entry_row(db, ref), "id": number, "parent": folder, "rank": rank, "title": title}

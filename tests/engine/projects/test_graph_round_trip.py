@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,9 @@ from hypothesis import strategies as st
 
 from engine.errors import LoupeError, RequestError
 from engine.graphs.graph import AttributionGraph
-from engine.projects import Project, arrays, graph_checks
+from engine.projects import Project, arrays, graph_checks, opening
 from tests.engine.projects.conftest import REPORT, assert_same_graph, small_graph
+from tests.engine.projects.sizes import gzipped_json
 from tests.graph_builder import build_graph
 
 ANY_TEXT = st.text(st.characters(), max_size=8) | st.sampled_from(["\0", "\ud800", "\udcff", "🦊", "⏎"])
@@ -151,3 +154,30 @@ def test_a_trace_that_is_not_there(project: Project) -> None:
     for ask in (project.load_graph, project.report, project.annotations):
         with pytest.raises(RequestError, match="no trace 99"):
             ask(99)
+
+
+def test_a_project_takes_less_room_than_its_graphs_as_gzipped_json(path: Path) -> None:
+    graphs = [build_graph(n_layers=12, n_positions=8, n_features=1500, n_edges=20_000, seed=seed) for seed in range(4)]
+    with Project.create(path) as project:
+        for graph in graphs:
+            project.add_trace({}, graph, title="x")
+    assert path.stat().st_size < 0.9 * sum(map(gzipped_json, graphs))
+
+
+def test_a_large_file_is_opened_without_reading_its_graphs(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the table of arrays is left out of what is checked at opening."""
+    project.close()
+    whole = project.path.read_bytes()
+    monkeypatch.setattr(opening, "CHECKED_WHOLE", 0)
+    Project.open(project.path, read_only=True).close()
+    connection = sqlite3.connect(project.path)
+    roots = dict(connection.execute("SELECT name, rootpage FROM sqlite_master WHERE type = 'table'").fetchall())
+    connection.close()
+    for table, damaged in (("array", False), ("trace", True), ("words_data", True)):
+        at = (roots[table] - 1) * 4096
+        project.path.write_bytes(whole[: at + 1] + b"\xff\xff\xff" + whole[at + 4 :])
+        if damaged:
+            with pytest.raises(RequestError, match="is damaged"):
+                Project.open(project.path, read_only=True)
+        else:
+            Project.open(project.path, read_only=True).close()
