@@ -22,6 +22,8 @@ DTYPES = {name: np.dtype(name).newbyteorder("<") for name in ("uint8", "int32", 
 MAX_BYTES = 128 * 2**20
 _MOST_DIMENSIONS = 8
 _LEVEL = 3
+# One zstd frame that carries its content size: of the bytes as they are, or grouped by their place in a number.
+PLAIN, BY_BYTE = CODECS = ("zstd", "zstd-bytes")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class PackedArray:
     shape: str
     raw_bytes: int
     data: bytes
+    codec: str
 
 
 def pack(array: np.ndarray[Any, Any]) -> PackedArray:
@@ -49,9 +52,19 @@ def pack(array: np.ndarray[Any, Any]) -> PackedArray:
         )
     raw = np.ascontiguousarray(array, dtype=DTYPES[name]).tobytes()
     shape = encoding.write(list(array.shape))
-    return PackedArray(
-        _hash(name, shape, raw), name, shape, len(raw), zstandard.ZstdCompressor(level=_LEVEL).compress(raw)
-    )
+    codec, data = min(_compressed(raw, DTYPES[name].itemsize), key=lambda one: len(one[1]))
+    return PackedArray(_hash(name, shape, raw), name, shape, len(raw), data, codec)
+
+
+def _compressed(raw: bytes, itemsize: int) -> list[tuple[str, bytes]]:
+    """The bytes as they are, and with each number's first bytes together, then the second ones: signs and exponents
+    resemble each other, and so do the high bytes of small numbers.
+    """
+    packer = zstandard.ZstdCompressor(level=_LEVEL)
+    found = [(PLAIN, packer.compress(raw))]
+    if itemsize > 1 and raw:
+        found.append((BY_BYTE, packer.compress(np.frombuffer(raw, np.uint8).reshape(-1, itemsize).T.tobytes())))
+    return found
 
 
 def store(db: sqlite_utils.Database, packed: PackedArray) -> int:
@@ -60,15 +73,15 @@ def store(db: sqlite_utils.Database, packed: PackedArray) -> int:
     if found is not None:
         return int(found[0])
     cursor = db.conn.execute(
-        "INSERT INTO array (sha256, dtype, shape, codec, raw_bytes, data) VALUES (?, ?, ?, 'zstd', ?, ?)",
-        (packed.sha256, packed.dtype, packed.shape, packed.raw_bytes, packed.data),
+        "INSERT INTO array (sha256, dtype, shape, codec, raw_bytes, data) VALUES (?, ?, ?, ?, ?, ?)",
+        (packed.sha256, packed.dtype, packed.shape, packed.codec, packed.raw_bytes, packed.data),
     )
     return int(cursor.lastrowid)
 
 
 def as_packed(row: Row) -> PackedArray:
     """The stored form of a row of the table `array` whose content was checked."""
-    return PackedArray(row["sha256"], row["dtype"], row["shape"], row["raw_bytes"], row["data"])
+    return PackedArray(row["sha256"], row["dtype"], row["shape"], row["raw_bytes"], row["data"], row["codec"])
 
 
 def check(row: Row) -> None:
@@ -86,7 +99,7 @@ def unpack(row: Row, dtype: str, shape: tuple[int | None, ...]) -> np.ndarray[An
     cap and the compressed frame's own header before a byte is unpacked, and the content against its hash after.
     Raises `DamageError` if anything is off.
     """
-    if row["codec"] != "zstd" or row["dtype"] != dtype or dtype not in DTYPES:
+    if row["codec"] not in CODECS or row["dtype"] != dtype or dtype not in DTYPES:
         raise DamageError("an array of another kind")
     sizes = encoding.read(row["shape"])
     if not isinstance(sizes, list) or len(sizes) != len(shape):
@@ -98,6 +111,8 @@ def unpack(row: Row, dtype: str, shape: tuple[int | None, ...]) -> np.ndarray[An
     if raw_bytes != row["raw_bytes"] or raw_bytes > MAX_BYTES:
         raise DamageError("an array of another size")
     raw = _decompress(row["data"], raw_bytes)
+    if row["codec"] == BY_BYTE and raw:
+        raw = np.frombuffer(raw, np.uint8).reshape(DTYPES[dtype].itemsize, -1).T.tobytes()
     if _hash(dtype, row["shape"], raw) != row["sha256"]:
         raise DamageError("an array whose content does not match its hash")
     return np.frombuffer(raw, dtype=DTYPES[dtype]).astype(np.dtype(dtype), copy=False).reshape(sizes)

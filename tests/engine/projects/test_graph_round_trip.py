@@ -146,7 +146,7 @@ def test_arrays_of_other_kinds_or_sizes_are_never_stored(monkeypatch: pytest.Mon
 
 def test_arrays_of_the_other_byte_order_are_kept_by_value() -> None:
     packed = arrays.pack(np.arange(5, dtype=">i4"))
-    row = {**vars(packed), "codec": "zstd"}
+    row = dict(vars(packed))
     assert arrays.unpack(row, "int32", (None,)).tolist() == [0, 1, 2, 3, 4]
 
 
@@ -159,9 +159,10 @@ def test_a_trace_that_is_not_there(project: Project) -> None:
 def test_a_project_takes_less_room_than_its_graphs_as_gzipped_json(path: Path) -> None:
     graphs = [build_graph(n_layers=12, n_positions=8, n_features=1500, n_edges=20_000, seed=seed) for seed in range(4)]
     with Project.create(path) as project:
+        empty = path.stat().st_size
         for graph in graphs:
             project.add_trace({}, graph, title="x")
-    assert path.stat().st_size < 0.9 * sum(map(gzipped_json, graphs))
+    assert path.stat().st_size - empty < 0.85 * sum(map(gzipped_json, graphs))
 
 
 def test_a_large_file_is_opened_without_reading_its_graphs(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,8 +36,8 @@ def put_column(path: Path, name: str, array: np.ndarray[Any, Any]) -> None:
     packed = arrays.pack(array)
     change_file(
         path,
-        "INSERT OR IGNORE INTO array (sha256, dtype, shape, codec, raw_bytes, data) VALUES (?, ?, ?, 'zstd', ?, ?)",
-        *(packed.sha256, packed.dtype, packed.shape, packed.raw_bytes, packed.data),
+        "INSERT OR IGNORE INTO array (sha256, dtype, shape, codec, raw_bytes, data) VALUES (?, ?, ?, ?, ?, ?)",
+        *(packed.sha256, packed.dtype, packed.shape, packed.codec, packed.raw_bytes, packed.data),
     )
     change_file(
         path,
@@ -154,6 +154,7 @@ def test_the_columns_are_put_as_the_test_says(closed: Path) -> None:
         f"shape = '[{E - 1}]'",
         "codec = 'pickle'",
         "codec = 'raw'",
+        "codec = iif(codec = 'zstd', 'zstd-bytes', 'zstd')",
         "raw_bytes = raw_bytes + 4",
         "raw_bytes = -4",
         "sha256 = 'f'",
@@ -189,7 +190,11 @@ def put_bomb(path: Path, data: bytes, entries: int, *, counts: bool) -> None:
     """Put a frame where the weights are; `counts`: let the trace's row agree."""
     shape, raw = json.dumps([entries]), entries * 4
     which = "(SELECT array FROM graph_column WHERE trace = 1 AND name = 'weight')"
-    change_file(path, f"UPDATE array SET shape = ?, raw_bytes = ?, data = ? WHERE id = {which}", shape, raw, data)
+    change_file(
+        path,
+        f"UPDATE array SET shape = ?, raw_bytes = ?, data = ?, codec = 'zstd' WHERE id = {which}",
+        *(shape, raw, data),
+    )
     if counts:
         change_file(path, "UPDATE trace SET n_edges = ? WHERE id = 1", entries)
 
@@ -239,10 +244,16 @@ def test_a_bomb_in_a_column_of_any_length(closed: Path) -> None:
 @pytest.mark.parametrize("shape", ["[5.0]", "[-5]", '["5"]', "5", "[5, 1]", "[[5]]", "[null]"])
 def test_shapes_that_are_none_even_with_the_right_hash(shape: str) -> None:
     packed = arrays.pack(np.frombuffer(b"hello", dtype=np.uint8))
-    row = {**vars(packed), "codec": "zstd", "shape": shape, "sha256": arrays._hash("uint8", shape, b"hello")}
+    row = {**vars(packed), "shape": shape, "sha256": arrays._hash("uint8", shape, b"hello")}
     with pytest.raises(DamageError):
         arrays.unpack(row, "uint8", (None,))
-    assert arrays.unpack({**vars(packed), "codec": "zstd"}, "uint8", (None,)).tobytes() == b"hello"
+    assert arrays.unpack(dict(vars(packed)), "uint8", (None,)).tobytes() == b"hello"
+
+
+def test_an_empty_array_of_either_codec() -> None:
+    row = dict(vars(arrays.pack(np.zeros(0, dtype=np.int32))))
+    for codec in arrays.CODECS:
+        assert arrays.unpack({**row, "codec": codec}, "int32", (None,)).tolist() == []
 
 
 def test_a_bomb_would_go_off(closed: Path) -> None:
