@@ -166,19 +166,27 @@ def test_a_project_takes_less_room_than_its_graphs_as_gzipped_json(path: Path) -
 
 
 def test_a_large_file_is_opened_without_reading_its_graphs(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the table of arrays is left out of what is checked at opening."""
+    """Only the content of arrays is left out of what is checked at opening; each has a hash of its own."""
+    graph = build_graph(n_layers=12, n_positions=8, n_features=1500, n_edges=20_000)
+    number = project.add_trace({}, graph, title="large")
     project.close()
     whole = project.path.read_bytes()
-    monkeypatch.setattr(opening, "CHECKED_WHOLE", 0)
-    Project.open(project.path, read_only=True).close()
     connection = sqlite3.connect(project.path)
-    roots = dict(connection.execute("SELECT name, rootpage FROM sqlite_master WHERE type = 'table'").fetchall())
+    (blob,) = connection.execute("SELECT data FROM array ORDER BY length(data) DESC LIMIT 1").fetchone()
+    (trace,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'trace'").fetchone()
     connection.close()
-    for table, damaged in (("array", False), ("trace", True), ("words_data", True)):
-        at = (roots[table] - 1) * 4096
-        project.path.write_bytes(whole[: at + 1] + b"\xff\xff\xff" + whole[at + 4 :])
-        if damaged:
-            with pytest.raises(RequestError, match="is damaged"):
-                Project.open(project.path, read_only=True)
-        else:
-            Project.open(project.path, read_only=True).close()
+    inside = next(at for start in range(9_000, len(blob), 500) if (at := whole.find(blob[start : start + 64])) > 0)
+    chain = inside // 4096 * 4096  # a page of the blob's chain begins with the number of the next
+    for at, seen_if_small, seen_if_large in ((chain, True, False), ((trace - 1) * 4096 + 1, True, True)):
+        project.path.write_bytes(whole[:at] + b"\xff\xff\xff" + whole[at + 3 :])
+        for limit, seen in ((opening.CHECKED_WHOLE, seen_if_small), (0, seen_if_large)):
+            monkeypatch.setattr(opening, "CHECKED_WHOLE", limit)
+            if seen:
+                with pytest.raises(RequestError, match="is damaged"):
+                    Project.open(project.path, read_only=True)
+            else:
+                with Project.open(project.path, read_only=True) as opened:
+                    assert opened.load_graph(1).n_nodes == small_graph(1).n_nodes
+                    with pytest.raises(RequestError, match="is damaged"):
+                        opened.load_graph(number)
+            monkeypatch.undo()
