@@ -202,7 +202,7 @@ def steps(chance: random.Random) -> str:
     at = chance.randrange(len(text))
     change = chance.choice([*TEXTS, *'",0123456789'])
     try:
-        parse_changes(text[:at] + change + text[at + chance.randrange(9) :])
+        parse_changes(text if chance.random() < 0.1 else text[:at] + change + text[at + chance.randrange(9) :])
     except DamageError:
         return "steps, refused"
     return "steps, read"
