@@ -269,3 +269,22 @@ def test_a_trace_that_is_not_the_same_ends_with_4(
     out = capsys.readouterr().out
     assert out.startswith("The graph is not the same: ")
     assert "Changed:  version of torch: 1.0 -> " in out
+
+
+def test_a_project_that_is_open_elsewhere_is_refused_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "taken.loupe"
+    Project.create(path).close()
+    command = (
+        "import sys; from engine.projects import Project; p = Project.open(sys.argv[1]); print(1, flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", command, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPOSITORY
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"1\n"
+        assert main(["trace", PROMPT, "--model", "/none", "--project", str(path)]) == 2
+        sentence = refusal(capsys)
+        holder.communicate(b"\n")
+    assert sentence.startswith(f"This project is open in another window (process {holder.pid} on ")
