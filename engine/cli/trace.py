@@ -86,9 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Trace, write what was asked for, print the report."""
     spec = _spec(arguments)
     _check_outputs(arguments)
-    from engine.projects import Project
-
-    project = _open_project(arguments.project, Project)
+    project = _open_project(arguments.project)
     try:
         result = _trace(arguments, spec)
         written = _write(arguments, spec, result, project)
@@ -135,10 +133,12 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
             raise RequestError(f"{path} is a folder; give the name of a file.")
 
 
-def _open_project(path: Path | None, kind: type[Project]) -> Project | None:
+def _open_project(path: Path | None) -> Project | None:
     if path is None:
         return None
-    project = kind.open(path) if path.exists() else kind.create(path)
+    from engine.projects import Project
+
+    project = Project.open(path) if path.exists() else Project.create(path)
     if project.read_only:
         sentence = project.read_only_reason or f"{path} can only be read."
         project.close()

@@ -3,8 +3,8 @@
 Nothing is hooked: each block gives the values it computed. Several runs of one length go through at once, with or
 without a cache of keys and values. Shapes: B runs, T new positions, d residual width, V vocabulary.
 
-The residual stream and the norms are in float32 or wider; weights are multiplied in the model's own format. What is
-recorded then adds up even in bfloat16.
+The residual stream and the norms are in float32 or wider; weights are multiplied in the model's own format. In bfloat16
+the residual stream is then exactly the sum of what was written into it, and a norm's output exactly its linear form.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class BlockValues:
     attention: Tensor  # what attention writes, before any post-norm
     pattern: Tensor | None  # (B, H, T, S)
     mid: Tensor  # residual stream that the MLP reads: after attention, or `pre` where both run in parallel
-    mlp_input: Tensor  # after the norm, as the MLP reads it
+    mlp_input: Tensor  # after the norm, before it is rounded to the model's format
     mlp_output: Tensor  # before any post-norm
     post: Tensor  # residual stream after the block
 
@@ -78,10 +78,10 @@ def run_block(
     after = x + _joined(attention, layer.attention_post_norm)
     mid = x if layer.parallel else after
     checkpoint(cancel)
-    mlp_input = normalise(layer.mlp_norm, mid).to(dtype)
-    mlp_output = mlp(layer.mlp, mlp_input).to(x.dtype)
+    mlp_input = normalise(layer.mlp_norm, mid)
+    mlp_output = mlp(layer.mlp, mlp_input.to(dtype)).to(x.dtype)
     post = after + _joined(mlp_output, layer.mlp_post_norm)
-    return BlockValues(x, attention, pattern, mid, mlp_input.to(x.dtype), mlp_output, post)
+    return BlockValues(x, attention, pattern, mid, mlp_input, mlp_output, post)
 
 
 def run(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from engine.errors import RequestError
 from engine.models import generation
+from engine.models.recording_cache import RecordingCache
 from engine.models.tokens import GeneratedToken, ModelTokenizer, TokenProbability
 from engine.models.weights import ModelWeights
 from engine.progress import Progress, silent
@@ -27,6 +28,8 @@ class LanguageModel:
         What the user sees, and what `load_model` was given.
     fingerprint:
         sha256 over weights, config and tokenizer.
+
+    `recordings` keeps the last prompts that were recorded with these weights, in their format.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class LanguageModel:
         self.name = name
         self.source = source
         self.fingerprint = fingerprint
+        self.recordings = RecordingCache()
 
     def __repr__(self) -> str:
         return f"LanguageModel({self.name!r}, {self.dtype}, {self.device})"

@@ -65,7 +65,7 @@ class LayerRecord:
     attention_norm: FrozenNorm
     attention_post_norm: FrozenNorm | None
     mlp_norm: FrozenNorm
-    mlp_input: Tensor  # after the norm, as the MLP reads it
+    mlp_input: Tensor  # after the norm, before it is rounded to the model's format
     mlp_output: Tensor  # before any post-norm
     mlp_post_norm: FrozenNorm | None
     weights: LayerWeights
@@ -124,14 +124,11 @@ def record(
     Cancelled
         Within one layer of being told to stop.
     """
-    if weights.position_embedding is not None and len(token_ids) > len(weights.position_embedding):
-        raise RequestError(
-            f"The prompt has {len(token_ids):,} tokens and the model reads at most {weights.context:,}; shorten it."
-        )
+    check_length(weights, len(token_ids))
     layers: list[LayerRecord] = []
 
     def keep(number: int, values: BlockValues) -> None:
-        layers.append(_layer_record(weights.layers[number], values))
+        layers.append(layer_record(weights.layers[number], values))
         progress("Running the model", len(layers) / weights.n_layers)
 
     ids = torch.tensor([list(token_ids)], device=weights.device)
@@ -140,14 +137,22 @@ def record(
     return Recording(tuple(token_ids), tuple(layers), final, freeze_norm(weights.final_norm, final), first_position)
 
 
+def check_length(weights: ModelWeights, n_positions: int) -> None:
+    """Refuse a prompt that is longer than the model's learned positions."""
+    if weights.position_embedding is not None and n_positions > len(weights.position_embedding):
+        raise RequestError(
+            f"The prompt has {n_positions:,} tokens and the model reads at most {weights.context:,}; shorten it."
+        )
+
+
 def pattern_room(weights: ModelWeights, n_positions: int) -> int:
     """Bytes that the patterns of all layers take together for a prompt of that length."""
     heads = sum(layer.attention.n_heads for layer in weights.layers)
     return heads * n_positions**2 * wide(weights.dtype).itemsize
 
 
-def _layer_record(layer: LayerWeights, values: BlockValues) -> LayerRecord:
-    """The batch's only run, and the norms held at what they were in it."""
+def layer_record(layer: LayerWeights, values: BlockValues) -> LayerRecord:
+    """The values of the batch's only run, and the norms held at what they were in it."""
     pre, mid, attention, mlp_output = values.pre[0], values.mid[0], values.attention[0], values.mlp_output[0]
     return LayerRecord(
         pre=pre,

@@ -37,7 +37,10 @@ def trace_or_recall(
     *,
     recall: bool = True,
 ) -> Trace:
-    """Trace, or give back the same trace made before (its report says `recalled`). `recall=False` always traces."""
+    """Trace, or give back the same trace made before (its report says `recalled`).
+
+    `recall=False` always traces, and runs the model from the prompt's start.
+    """
     path = cache_root() / "traces" / f"{key(model, features, spec)}.npz"
     if recall and path.is_file():
         # A damaged copy is no reason to fail: trace again.
@@ -47,7 +50,7 @@ def trace_or_recall(
             report = {**graph.meta, "recalled": True}
             progress("Done", 1.0)
             return Trace(replace(graph, meta=report), report, spec)
-    made = trace(model, features, spec, progress, cancel)
+    made = trace(model, features, spec, progress, cancel, reuse=recall)
     # The trace itself is done; a cache that cannot be written is no reason to lose it.
     with contextlib.suppress(LoupeError, OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -84,6 +84,7 @@ def trace(
     cancel: threading.Event | None = None,
     *,
     keep_partial: bool = False,
+    reuse: bool = True,
     on_graph: OnGraph | None = None,
 ) -> Trace:
     """Trace one prompt.
@@ -94,6 +95,9 @@ def trace(
     With `keep_partial`, a cancel that comes when the targets' own rows are there ends the trace with the rows found so
     far, a valid graph whose report says `complete: false`; without, and before, it raises `Cancelled`.
 
+    With `reuse`, positions that an earlier prompt with the same beginning recorded are not run again
+    (engine/models/recording_cache.py).
+
     Raises `RequestError` for a request that cannot be met (empty prompt, unknown token, position outside the prompt),
     `MachineError` where it would not fit into memory, `Cancelled` between layers.
     """
@@ -103,7 +107,8 @@ def trace(
     require_memory(model, len(token_ids), spec)
     clock.lap("prompt")
     progress("Running the model", 0.01)
-    recording = record(
+    run_model = model.recordings.record if reuse else record
+    recording = run_model(
         model.weights,
         token_ids,
         first_position=1 if model.tokenizer.is_special(token_ids[0]) else 0,

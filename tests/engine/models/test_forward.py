@@ -40,6 +40,7 @@ from engine.models.families.olmo2 import DEFAULTS as OLMO2
 from engine.models.families.phi3 import DEFAULTS as PHI3
 from engine.models.hf_folder import read_folder
 from engine.models.recording import record
+from engine.models.recording_cache import RecordingCache
 from engine.models.rotary import read_rotary
 from engine.models.weight_files import read_weights
 from engine.models.weights import ModelWeights
@@ -223,6 +224,10 @@ def test_patterns_are_kept_up_to_the_bound() -> None:
 def test_more_tokens_than_there_are_learned_positions_are_refused() -> None:
     with pytest.raises(RequestError, match="has 65 tokens and the model reads at most 64; shorten it"):
         record(tiny_model("gpt2").weights, [1] * 65)
+    cache = RecordingCache()
+    cache.record(tiny_model("gpt2").weights, [1] * 64)
+    with pytest.raises(RequestError, match="has 65 tokens"):
+        cache.record(tiny_model("gpt2").weights, [1] * 65)
 
 
 def test_a_recording_stops_within_a_layer(monkeypatch: pytest.MonkeyPatch) -> None:

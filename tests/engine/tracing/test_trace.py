@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 from engine.dictionaries.transcoder_set import TranscoderFeatures
 from engine.errors import Cancelled, RequestError
 from engine.graphs import AttributionGraph, NodeKind, scores
+from engine.models import forward
 from engine.tracing import Prompt, Target, Trace, TraceSpec, trace
 from tests.engine.graphs import dense_reference as dense
 from tests.engine.tracing.tiny_models import FAMILIES, features_of, tiny_model
@@ -306,3 +308,24 @@ def test_too_little_memory_is_said_before_the_work(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(memory, "available_bytes", lambda device: 10_000_000)
     with pytest.raises(MachineError, match="shorter prompt"):
         run()
+
+
+def test_a_prompt_that_goes_on_from_another_is_traced_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second prompt begins as the first: only what follows is run, and the graph is that of a whole run."""
+    model, ran = tiny_model("gemma2"), list[int]()
+    features, embed = features_of("gemma2", "relu"), forward.embed
+
+    def counted(weights: Any, ids: torch.Tensor, start: int = 0) -> torch.Tensor:
+        ran.append(ids.shape[1])
+        return embed(weights, ids, start)
+
+    monkeypatch.setattr(forward, "embed", counted)
+    model.recordings.clear()
+    trace(model, features, TraceSpec(Prompt("5 9 3")))  # type: ignore[arg-type]
+    longer = TraceSpec(Prompt("5 9 3 17 22"))
+    continued = trace(model, features, longer)  # type: ignore[arg-type]
+    afresh = trace(model, features, longer, reuse=False)  # type: ignore[arg-type]
+    assert ran == [4, 2, 6]
+    assert (continued.graph.feature == afresh.graph.feature).all()
+    assert np.allclose(continued.graph.weight, afresh.graph.weight, rtol=0, atol=1e-6)
+    assert continued.report["conservation_error"] < 1e-9

@@ -6,7 +6,7 @@ For autograd their attention patterns and norm denominators are constants; their
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -32,6 +32,7 @@ from engine.dictionaries.neurons import NeuronFeatures
 from engine.dictionaries.transcoder_set import TranscoderFeatures
 from engine.dictionaries.transcoders import Transcoder
 from engine.errors import RequestError
+from engine.models.recording_cache import RecordingCache
 from engine.models.weights import ModelWeights
 from engine.tracing.spec import Prompt
 from tests.engine.models.in_memory import weights_of
@@ -219,6 +220,7 @@ class TinyModel:
     tokenizer: TinyTokenizer
     fingerprint: str = "tiny"
     source: str = "tests"
+    recordings: RecordingCache = field(default_factory=RecordingCache)
 
     @property
     def device(self) -> torch.device:
