@@ -77,11 +77,13 @@ def suggest_pins(
     refused: Collection[str] = (),
     resamples: int = RESAMPLES,
     seed: int = 0,
+    progress: Progress = silent,
+    cancel: threading.Event | None = None,
 ) -> tuple[PinSuggestion, ...]:
     """Features to pin next, best first: where most of what flows down the circuit from the targets leaves it.
 
     One after the other: the next is chosen as if the ones before were pinned. With neurons, whose edges cancel, the
-    most relevant come first. `refused` holds keys that are not suggested again.
+    most relevant come first. `refused` holds keys that are not suggested again. Raises `Cancelled`.
     """
     kept = circuit.mask(graph)
     barred = kept | (graph.kind != NodeKind.FEATURE)
@@ -89,7 +91,9 @@ def suggest_pins(
     chosen = _next_pins(graph, kept, barred, most, None)
     rng = np.random.default_rng(seed)
     again = np.zeros(graph.n_nodes)
-    for _ in range(resamples):
+    for i in range(resamples):
+        checkpoint(cancel)
+        progress("Testing how stable the pins are", i / resamples)
         stays = rng.random(graph.n_edges) >= LEFT_OUT
         again[[node for node, _ in _next_pins(graph, kept, barred, most, stays)]] += 1
     return tuple(

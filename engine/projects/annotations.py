@@ -92,6 +92,12 @@ class TraceEdits:
         ]
         return self._edit(f"Unpin {counted(len(changes), 'node')}", changes)
 
+    def leave(self, nodes: Sequence[int]) -> Edit:
+        """Take nodes out of the circuit: their pins, and their places in supernodes."""
+        members = checked_nodes(nodes, self.n_nodes)
+        changes = [*self.unpin(members).changes, *self.groups().without(members)]
+        return self._edit(f"Remove {counted(len(members), 'node')} from the circuit", changes)
+
     def label(
         self, node: int, text: str, described: str | None, source: str = "person", so_far: Sequence[RowChange] = ()
     ) -> Edit:

@@ -146,6 +146,10 @@ class GroupEdits:
         }
         return self._edit(f"Remove supernode {short(gone.name)}", after)
 
+    def without(self, nodes: Sequence[int]) -> list[RowChange]:
+        """The changes that take nodes out of the supernodes they are in; those left with nothing in them go."""
+        return self._changes(_without_nodes(self.present, nodes))
+
     def to(self, after: Iterable[Group]) -> list[RowChange]:
         """The changes that make these the trace's supernodes."""
         return self._changes({group.id: group for group in after})

@@ -205,6 +205,10 @@ class Project:
         """Take pins away."""
         return self._edit(trace_id, lambda edits: edits.unpin(nodes))
 
+    def leave_circuit(self, trace_id: int, nodes: Sequence[int]) -> EditDone | None:
+        """Take nodes out of the circuit: their pins, and their places in supernodes; one left empty goes."""
+        return self._edit(trace_id, lambda edits: edits.leave(nodes))
+
     def set_label(
         self, trace_id: int, node: int, text: str, *, source: str = "person", merge: str | None = None
     ) -> EditDone | None:

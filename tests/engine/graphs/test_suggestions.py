@@ -183,6 +183,20 @@ def test_grouping_can_be_cancelled() -> None:
         suggest_groups(graph, candidates(graph, Circuit()), cancel=cancel)
 
 
+def test_suggesting_pins_tells_where_it_is_and_can_be_cancelled() -> None:
+    graph, told, stop = build_graph(), [], threading.Event()
+
+    def progress(stage: str, fraction: float) -> None:
+        told.append(fraction)
+        if fraction >= 0.5:
+            stop.set()
+
+    with pytest.raises(Cancelled):
+        suggest_pins(graph, Circuit(), progress=progress, cancel=stop)
+    assert told == sorted(told)
+    assert 0.5 <= told[-1] < 0.6
+
+
 def test_pins_are_where_most_leaves_the_circuit() -> None:
     graph = build_graph()
     feature = graph.of_kind(NodeKind.FEATURE)

@@ -95,6 +95,7 @@ EDITS: list[Edit] = [
     lambda p, a, b, t: p.feature_labels.set("d", a, b, t, merge="typing" if a > 4 else None),
     lambda p, a, b, t: p.feature_labels.give([NewLabel("d", a, b, t, "automatic"), NewLabel("d", b, a, t, "imported")]),
     lambda p, a, b, t: p.suggestions.accept(suggestion(p, a)),
+    lambda p, a, b, t: p.leave_circuit(1, [a, b]),
     lambda p, a, b, t: p.experiments.judge(1, "supported" if a > 3 else "unclear"),
 ]
 
@@ -105,6 +106,7 @@ def furnished(project: Project) -> None:
     project.experiments.add("ablate", "Without", {}, {"change": 1.0}, trace=1)
     project.suggestions.add_group(1, "suggested", [1, 2, 3], source="test")
     project.suggestions.add_label(1, 4, "suggested", source="test")
+    project.suggestions.add_pin(1, 5, "suggested", source="test", stability=0.5)
 
 
 def test_every_edit_of_the_list_can_be_made() -> None:

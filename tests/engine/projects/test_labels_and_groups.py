@@ -254,6 +254,36 @@ def test_what_was_refused_is_not_proposed_again(project: Project) -> None:
     assert len(project.annotations(1).groups) == 1
 
 
+def test_a_suggested_pin_says_why_and_is_pinned(project: Project) -> None:
+    add = project.suggestions.add_pin
+    number = add(1, 4, "12 · 503", source="x", reason="a tenth leaves here", stability=0.75)
+    assert number is not None
+    assert add(1, 4, "called otherwise by now", source="x") is None, "the same node is proposed once"
+    (found,) = project.suggestions.of_trace(1)
+    assert (found.key, found.reason, found.stability) == ("pin 4", "a tenth leaves here", 0.75)
+    before = everything(project)
+    project.suggestions.accept(number)
+    assert project.annotations(1).pins == (4,)
+    project.undo()
+    assert everything(project) == before
+    project.suggestions.refuse(number)
+    assert add(1, 4, "12 · 503", source="x") is None
+    assert project.annotations(1).pins == ()
+
+
+def test_nodes_leave_the_circuit_in_one_step(project: Project) -> None:
+    project.pin(1, [3, 4])
+    outer = project.add_group(1, "outer", [3, 5])
+    project.add_group(1, "inner", [6], parent=outer)
+    before = everything(project)
+    project.leave_circuit(1, [3, 6])
+    found = project.annotations(1)
+    assert found.pins == (4,)
+    assert [(group.name, group.nodes) for group in found.groups] == [("outer", (5,))], "what is left empty goes"
+    project.undo()
+    assert everything(project) == before
+
+
 @pytest.mark.parametrize("change", ["content = '[]'", "content = '{}'", "state = 'x'", "kind = 'x'"])
 def test_suggestions_that_cannot_be_right(project: Project, change: str) -> None:
     project.suggestions.add_group(1, "states", [3, 5], source="x")
