@@ -53,6 +53,13 @@ class LayerFeatures(Protocol):
     def bias(self) -> Tensor | None:
         """(T, d) what is written after this layer's MLP by biases and by positions whose features are left out."""
 
+    @property
+    def has_skip(self) -> bool:
+        """Whether a linear bypass of the MLP is passed on the way down (`pull_skip`)."""
+
+    def written_rows(self) -> Tensor | None:
+        """(S, d) what each active feature writes; None where they are too many, or write at several layers."""
+
     def edges(self, gradient: Tensor) -> Tensor:
         """Direct effects (n, S') of the features at the first T' positions, for gradients (T', n, d) after the MLP."""
 

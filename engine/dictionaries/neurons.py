@@ -25,6 +25,7 @@ class NeuronLayer:
     """Every neuron of one layer at every position: S = T * m, neuron j at position p is number p * m + j."""
 
     error: Tensor | None = None
+    has_skip = False
 
     def __init__(self, mlp: MlpWeights, record: LayerRecord, layer: int) -> None:
         self.write_layers = range(layer, layer + 1)
@@ -64,6 +65,10 @@ class NeuronLayer:
     def activation(self) -> Tensor:
         """(S,) the neuron's value h."""
         return self._value.reshape(-1)
+
+    def written_rows(self) -> Tensor | None:
+        """Every neuron at every position: too many to lay out."""
+        return None
 
     def edges(self, gradient: Tensor) -> Tensor:
         """(n, T' * m) direct effects h * (W_down^T gradient), the post-norm's frozen scale included."""

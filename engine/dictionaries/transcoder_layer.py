@@ -51,9 +51,11 @@ class TranscoderLayer:
         counts = torch.bincount(self.position, minlength=n_positions)
         self._starts = [0, *counts.cumsum(0).tolist()]
         self.write_layers = range(layer, min(layer + transcoder.layers_written, len(records)))
-        self._encoder_rows = take_rows(transcoder.w_enc, self.feature).to(pre.dtype)
-        # Decoder rows scaled to the residual stream of each layer written, (S, d), without the activation.
-        self._written = {at: self._decoder_rows(transcoder, at, records[at]) for at in self.write_layers}
+        # Decoder rows scaled to the residual stream of each layer written, (S, d), without the activation: kept where
+        # they are needed at many layers, taken when needed where it is only one.
+        self._written = {}
+        if len(self.write_layers) > 1:
+            self._written = {at: self._decoder_rows(transcoder, at, records[at]) for at in self.write_layers}
 
     def _decoder_rows(self, transcoder: Transcoder, at: int, record: LayerRecord) -> Tensor:
         place = at - self.layer if len(transcoder.w_dec.shape) == 3 else None
@@ -65,12 +67,27 @@ class TranscoderLayer:
 
     def written_at(self, layer: int) -> Tensor:
         """(S, d) what each feature really writes at a layer."""
-        return self._written[layer] * self.activation[:, None]
+        return self._rows(layer) * self.activation[:, None]
+
+    @property
+    def has_skip(self) -> bool:
+        """Whether the transcoder has an affine skip."""
+        return self.transcoder is not None and self.transcoder.w_skip is not None
+
+    def written_rows(self) -> Tensor | None:
+        """(S, d) what each feature writes, where it writes at its own layer only."""
+        return self.written_at(self.layer) if len(self.write_layers) == 1 else None
+
+    def _rows(self, layer: int) -> Tensor:
+        if layer in self._written:
+            return self._written[layer]
+        assert self.transcoder is not None
+        return self._decoder_rows(self.transcoder, layer, self._record)
 
     def units(self, gradient: Tensor, layer: int) -> Tensor:
         """(n, S') effect of one unit of each feature through what it writes at `layer`: one product a position."""
         n_positions, n_targets, _ = gradient.shape
-        out, rows = gradient.new_empty(n_targets, self._starts[n_positions]), self._written[layer]
+        out, rows = gradient.new_empty(n_targets, self._starts[n_positions]), self._rows(layer)
         for position in range(n_positions):
             start, end = self._starts[position], self._starts[position + 1]
             if end > start:
@@ -98,7 +115,7 @@ class TranscoderLayer:
     def read_vectors(self, index: Tensor) -> Tensor:
         """(k, d) encoder rows pulled back through what lies between the residual stream and the read site."""
         assert self.transcoder is not None
-        rows = self._encoder_rows[index]
+        rows = self._encoder_rows(index)
         if self.transcoder.reads == "residual":
             return rows
         if self.transcoder.reads == "normalised":
@@ -116,8 +133,12 @@ class TranscoderLayer:
         own = self.transcoder.b_enc[self.feature[index]].to(self.activation.dtype)
         shift = self._record.mlp_norm.shift
         if shift is not None and self.transcoder.reads == "mlp_input":
-            own = own + self._encoder_rows[index] @ shift.to(own.dtype)
+            own = own + self._encoder_rows(index) @ shift.to(own.dtype)
         return own
+
+    def _encoder_rows(self, index: Tensor) -> Tensor:
+        assert self.transcoder is not None
+        return take_rows(self.transcoder.w_enc, self.feature[index]).to(self.activation.dtype)
 
     def pull_units(self, units: Tensor, n_positions: int) -> Tensor:
         """(T', n, d) through the active features, their gates held: effects of units (n, S') times read vectors."""

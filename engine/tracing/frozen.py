@@ -2,51 +2,138 @@
 
 Ameisen et al. 2025, "Attribution graphs": the residual stream plus attention's value and output maps with the recorded
 pattern. Vector-Jacobian products are written out by hand; autograd is only the tests' reference.
+
+Everything constant is folded once, so that a step is three matrix products and nothing else: gains of the norms (and a
+LayerNorm's centring) into W_O and W_V, the norms' 1/sigma, one number a position, into the pattern.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
-from engine.models.recording import LayerRecord, Recording
-from engine.models.weights import AttentionWeights, ModelWeights
+from engine.models.recording import FrozenNorm, LayerRecord, Recording
+from engine.models.weights import LayerWeights, ModelWeights, NormWeights
+from engine.tracing.products import linear_for
+
+# Folded weights and patterns are kept while all layers' together stay below this; beyond, each is made when needed.
+KEPT_BYTES = 512 * 2**20
+# From so many positions on, the half of the pattern that lies in a query's future is left out, in bands of keys.
+KEY_BAND = 64
+
+
+@dataclass(frozen=True)
+class FoldedWeights:
+    """Attention's output and value maps by head, constants folded in."""
+
+    out: Tensor  # (H, h, d): W_O^T behind the post-norm's gain
+    value: Tensor  # (K, h, d): W_V times the gain of the norm before attention
+
+
+_folded: WeakKeyDictionary[LayerWeights, FoldedWeights] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
 class FrozenAttention:
-    """One block's attention with the pattern held."""
+    """One block's attention with the pattern held.
+
+    Shapes: P positions of a gradient, the first of them position `first` of the prompt; n targets; H query heads, K
+    key/value heads, h head width.
+    """
 
     record: LayerRecord
-    weights: AttentionWeights
-    parallel: bool = False  # beside the MLP: both read the residual before the block
+    layer: LayerWeights
+    keep: bool = True  # whether what is folded may stay in memory
+
+    @property
+    def parallel(self) -> bool:
+        """Beside the MLP: both read the residual before the block."""
+        return self.layer.parallel
+
+    @property
+    def folded(self) -> FoldedWeights:
+        """The maps, in the recording's dtype."""
+        return self._kept_fold if self.keep else _fold(self.layer, self.record.pre.dtype)
+
+    @cached_property
+    def _kept_fold(self) -> FoldedWeights:
+        # Kept with the model's own weights, so that its next prompt finds them.
+        known, dtype = _folded.get(self.layer), self.record.pre.dtype
+        if known is None or known.out.dtype != dtype:
+            known = _folded[self.layer] = _fold(self.layer, dtype)
+        return known
+
+    @property
+    def mix(self) -> Tensor:
+        """(H, T, T) of key (second axis) and query: the pattern, with 1/sigma of the norms at both ends."""
+        return self._kept_mix if self.keep else self._make_mix()
+
+    @cached_property
+    def _kept_mix(self) -> Tensor:
+        return self._make_mix()
+
+    def _make_mix(self) -> Tensor:
+        record = self.record
+        before = _inverse_sigma(record.attention_norm, self.layer.attention_norm)
+        mix = record.pattern.to(record.pre.dtype).transpose(1, 2) * before[:, None]
+        if record.attention_post_norm is not None:
+            mix = mix * _inverse_sigma(record.attention_post_norm, self.layer.attention_post_norm)
+        return mix.contiguous()
 
     def pull(self, gradient: Tensor) -> Tensor:
-        """Pull (T', n, d) at the residual after attention back to the one before it, the identity path left out.
+        """Pull (T', n, d) at the residual after attention back to the one before it, the identity path left out."""
+        return self.add_values(self.mixed(gradient, 0), 0, torch.zeros_like(gradient))
 
-        Post-norm, W_O^T, pattern^T, heads summed into their key/value group, W_V^T, norm scale. It costs
-        2 T' d h (H + K) + H h T'^2 multiply-adds a target.
+    def mixed(self, gradient: Tensor, first: int) -> Tensor:
+        """(K, first + P, n * h) at the values of every key, for a gradient (P, n, d) after attention.
+
+        Heads of one key/value group are summed. With the values' map it costs
+        2 P d h (H + K) + H h P^2 multiply-adds a target.
         """
-        w, (n_positions, n, _) = self.weights, gradient.shape
-        post = self.record.attention_post_norm
-        branch = gradient if post is None else post.pull(gradient)
-        z = branch @ w.w_o.to(branch.dtype)  # (T', n, H*h)
-        group = w.n_heads // w.n_kv_heads
-        # (K, group * T', n * h): a group's heads lie next to each other, so that one product sums over them.
-        z = z.view(n_positions, n, w.n_kv_heads, group, w.d_head).permute(2, 3, 0, 1, 4)
-        z = z.reshape(w.n_kv_heads, group * n_positions, n * w.d_head)
-        pattern = self.record.pattern[:, :n_positions, :n_positions]
-        pattern = pattern.reshape(w.n_kv_heads, group * n_positions, n_positions).to(z.dtype)
-        y = pattern.transpose(1, 2) @ z  # (K, T', n * h)
-        y = y.view(w.n_kv_heads, n_positions, n, w.d_head).permute(1, 2, 0, 3)
-        values = y.reshape(n_positions, n, w.n_kv_heads * w.d_head) @ w.w_v.to(z.dtype)  # (T', n, d)
-        return self.record.attention_norm.pull(values)
+        n_positions, n, d = gradient.shape
+        attention, out = self.layer.attention, self.folded.out
+        group, h, keys = attention.n_heads // attention.n_kv_heads, attention.d_head, first + n_positions
+        mix, flat = self.mix[:, :keys, first:keys], gradient.reshape(n_positions * n, d)
+        linear = linear_for(flat)
+        mixed = gradient.new_empty(attention.n_kv_heads, keys, n * h)
+        for head in range(attention.n_heads):
+            z = linear(flat, out[head]).view(n_positions, n * h)
+            add = head % group > 0
+            for start in range(0, keys, KEY_BAND):
+                end, query = min(start + KEY_BAND, keys), max(start - first, 0)
+                target = mixed[head // group, start:end]
+                if add:
+                    target.addmm_(mix[head, start:end, query:], z[query:])
+                else:
+                    torch.mm(mix[head, start:end, query:], z[query:], out=target)
+        return mixed
+
+    def mixed_from(self, vectors: Tensor, positions: Tensor, n_positions: int, first: int) -> Tensor:
+        """The same for targets that stand at one position each: vectors (n, d) after attention at positions (n,)."""
+        attention, out = self.layer.attention, self.folded.out
+        kv, h, keys = attention.n_kv_heads, attention.d_head, first + n_positions
+        z = linear_for(vectors)(vectors, out.view(-1, out.shape[-1])).view(len(vectors), kv, -1, h)  # (n, K, g, h)
+        weight = self.mix[:, :keys, positions].view(kv, -1, keys, len(vectors), 1)  # (K, g, keys, n, 1)
+        mixed = weight[:, 0] * z[:, None, :, 0].permute(2, 1, 0, 3)
+        for one in range(1, weight.shape[1]):
+            mixed.addcmul_(weight[:, one], z[:, None, :, one].permute(2, 1, 0, 3))
+        return mixed.view(kv, keys, -1)
+
+    def add_values(self, mixed: Tensor, first: int, onto: Tensor) -> Tensor:
+        """Add what `mixed` gives before attention to a gradient (P, n, d), in place."""
+        n_positions, n, d = onto.shape
+        flat = onto.view(n_positions * n, d)
+        for head, value in enumerate(self.folded.value):
+            flat.addmm_(mixed[head, first : first + n_positions].view(n_positions * n, -1), value)
+        return onto
 
     def bias(self) -> Tensor | None:
         """(T, d) what attention writes whatever the residual is: b_V and the norm's shift through the values, b_O."""
-        w, record = self.weights, self.record
+        w, record = self.layer.attention, self.record
         post, shift = record.attention_post_norm, record.attention_norm.shift
         constants = [w.b_v, w.b_o, shift, None if post is None else post.shift]
         if all(c is None for c in constants):
@@ -72,7 +159,35 @@ class FrozenAttention:
 
 def freeze(weights: ModelWeights, recording: Recording) -> tuple[FrozenAttention, ...]:
     """The attention blocks of a recorded prompt, held."""
+    size = recording.layers[0].pre.element_size()
+    needed = sum(
+        size * (layer.attention.w_o.numel() + layer.attention.w_v.numel())
+        + size * layer.attention.n_heads * recording.n_positions**2
+        for layer in weights.layers
+    )
     return tuple(
-        FrozenAttention(record, layer.attention, layer.parallel)
+        FrozenAttention(record, layer, needed <= KEPT_BYTES)
         for record, layer in zip(recording.layers, weights.layers, strict=True)
     )
+
+
+def _fold(layer: LayerWeights, dtype: torch.dtype) -> FoldedWeights:
+    attention, before, after = layer.attention, layer.attention_norm, layer.attention_post_norm
+    out = attention.w_o.to(dtype).T  # (H*h, d)
+    if after is not None:
+        # A gradient behind the norm meets its gain first and then its centring; a map of it the other way round.
+        out = (out - out.mean(-1, keepdim=True) if after.centred else out) * after.gain.to(dtype)
+    value = attention.w_v.to(dtype)  # (K*h, d)
+    if before is not None:
+        value = value * before.gain.to(dtype)
+        value = value - value.mean(-1, keepdim=True) if before.centred else value
+    shape = (-1, attention.d_head, out.shape[-1])
+    return FoldedWeights(out.contiguous().view(shape), value.contiguous().view(shape))
+
+
+def _inverse_sigma(norm: FrozenNorm, weights: NormWeights | None) -> Tensor:
+    """(T,) 1/sigma of a held norm, from its scale = gain / sigma."""
+    if weights is None:
+        return torch.ones_like(norm.scale[:, 0])
+    gain = weights.gain.to(norm.scale.dtype)
+    return norm.scale @ gain / (gain @ gain).clamp_min(torch.finfo(gain.dtype).tiny)

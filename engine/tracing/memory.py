@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from engine.errors import MachineError
 from engine.models.memory import available_bytes
-from engine.tracing.rows import BATCH_NUMBERS
+from engine.tracing.batches import CACHED_ROWS, FEWEST
 from engine.tracing.selection import CANDIDATE_BYTES, CANDIDATES_PER_NODE
 from engine.tracing.spec import TraceSpec
+from engine.tracing.workers import MOST_WORKERS
 
 if TYPE_CHECKING:
     from engine.models.language_model import LanguageModel
@@ -32,7 +33,8 @@ def estimate_bytes(model: LanguageModel, n_tokens: int, spec: TraceSpec) -> int:
     columns = nodes + (3 * weights.n_layers + 2) * n_tokens
     rows = 3 * nodes * columns + max(CANDIDATES_PER_NODE * nodes * nodes, CANDIDATE_BYTES // FLOAT)
     widest = max([layer.mlp.width for layer in weights.layers] + [weights.d_model])
-    batch = 4 * max(BATCH_NUMBERS, n_tokens * widest * 8)
+    # Each worker's gradient, its values on the way through attention, and what a dictionary contracts of it.
+    batch = MOST_WORKERS * max(CACHED_ROWS, n_tokens * FEWEST) * (4 * weights.d_model + 2 * widest)
     return FLOAT * (recording + features + rows + batch + 4 * weights.vocab_size)
 
 

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from engine.dictionaries.features import CrossLayerFeatures
 from engine.progress import Progress, checkpoint, silent
-from engine.tracing.sweep import FrozenModel, contract, gather_units
+from engine.tracing.found_rows import contract
+from engine.tracing.frozen_model import FrozenModel
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class _Found:
     def through_mlp(self, layer: int, gradient: Tensor) -> Tensor:
         """The gradient before the MLP, its features passed through with their gates held."""
         here = self.model.features[layer]
-        gather_units(self.model, gradient, layer, self._waiting)
+        self.model.gather_units(gradient, layer, self._waiting)
         if layer in self._waiting:
             cross, units = cast(CrossLayerFeatures, here), self._waiting.pop(layer)
             self._features[layer] = self._weigh(cross.edges_from(units))

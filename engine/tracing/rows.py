@@ -1,32 +1,37 @@
-"""Sweeping all targets in batches and keeping their rows, from the top layer down."""
+"""Sweeping all targets in batches and keeping their rows.
+
+Where all targets are known, they are swept together, batch by batch from the last positions on. A budget by exact
+influence goes layer by layer from the top: what a layer gets depends on the finished rows above it.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.errors import Cancelled
 from engine.progress import Progress, checkpoint
+from engine.tracing.batches import CACHED_ROWS, DEVICE_ROWS, cut
 from engine.tracing.columns import Columns
+from engine.tracing.found_rows import Rows
+from engine.tracing.frozen_model import FrozenModel
 from engine.tracing.selection import Plan
-from engine.tracing.sweep import FrozenModel, Rows, sweep
+from engine.tracing.sweep import Batch, Floor, sweep
 from engine.tracing.targets import TargetSet
-
-# Numbers in the largest temporary of one batch (targets x positions x the widest vector): 128 MB in float32.
-BATCH_NUMBERS = 32 * 2**20
-# Below this many gradient rows (targets x positions) a product is too small to be worth cutting the batch further.
-BAND_ROWS = 384
+from engine.tracing.workers import run_all
 
 
 @dataclass(frozen=True)
 class LayerRows:
     """The finished rows of the targets of one layer (or of the logits): n targets, C columns."""
 
-    numbers: Tensor  # (n,) feature numbers; for logits 0..K-1
+    numbers: Tensor  # (n,) feature numbers, rising; for logits 0..K-1
     rows: Rows
     value: Tensor  # (n,) float64
 
@@ -51,6 +56,10 @@ class RowTable:
         return len(self.logits.numbers) + sum(len(rows.numbers) for rows in self.layers.values())
 
 
+# found(n, build): n rows are there, and `build` makes a valid table of them.
+Found = Callable[[int, Callable[[], RowTable]], None]
+
+
 def trace_rows(
     model: FrozenModel,
     columns: Columns,
@@ -61,156 +70,232 @@ def trace_rows(
     progress: Progress,
     cancel: threading.Event | None,
     keep_partial: bool = False,
-    found: Callable[[RowTable], None] | None = None,
+    found: Found | None = None,
 ) -> RowTable:
     """Fill the row of every target. Influence and budget follow the plan; see `engine.tracing.selection`.
 
-    `found` hears of the rows so far when the targets' own are there, and again after each layer but the last.
+    `found` hears of the rows so far when the targets' own are there, and again as more are finished.
 
     With `keep_partial`, a cancel after the targets' own rows ends the work instead of raising: every finished batch is
     kept, and they are a valid graph.
     """
-    like = targets.vectors
-    gradient = like.new_zeros(targets.position + 1, len(like), like.shape[1])
-    gradient[targets.position] = like
-    rows = Rows.empty(len(like), columns, like)
-    top = model.n_layers - 1 if targets.layer is None else targets.layer
-    sweep(model, columns, gradient, rows, top, after_mlp=targets.layer is None, cancel=cancel)
-    _add_own(rows, columns, targets.own_bias)
-    everything = torch.arange(len(like), device=like.device)
-    table = RowTable(
-        LayerRows(everything, rows, targets.value),
-        {},
-        torch.zeros(columns.count, dtype=torch.float64, device=like.device),
-        0.0,
-    )
-    weight = torch.tensor(targets.weight, dtype=torch.float64, device=like.device)
-    bias = _bias_columns(columns)
-    without = None if count_bias else bias
-    _spread(table, rows, weight / weight.sum().clamp_min(1e-30), without)
-    if found is not None:
-        found(table)
-    steps = _Steps(progress, plan)
-    reserve = 0
-    for layer in range(top, -1, -1):
-        share = table.influence[columns.feature_columns(layer)]
-        if plan.quota is None:
-            chosen = torch.arange(len(plan.picked[layer]), device=like.device)
-        else:
-            allowed = plan.quota[layer] + reserve
+    return _RowFinding(model, columns, plan, targets, count_bias, progress, cancel, found).run(keep_partial)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Features to be swept: parallel arrays over n of them, by falling layer and rising number."""
+
+    layer: NDArray[np.int64]
+    number: NDArray[np.int64]
+    position: Tensor  # (n,)
+    vectors: Tensor  # (n, d)
+
+
+@dataclass
+class _Done:
+    """Finished batches: which of the asked, and their rows."""
+
+    which: list[NDArray[np.int64]] = field(default_factory=list)
+    rows: list[Rows] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, self.which))
+
+
+class _RowFinding:
+    def __init__(
+        self,
+        model: FrozenModel,
+        columns: Columns,
+        plan: Plan,
+        targets: TargetSet,
+        count_bias: bool,
+        progress: Progress,
+        cancel: threading.Event | None,
+        found: Found | None,
+    ) -> None:
+        self.model, self.columns, self.plan, self.targets = model, columns, plan, targets
+        self.floor = Floor(model, columns)
+        self.without = None if count_bias else _bias_columns(columns)
+        self.progress, self.cancel, self.found = progress, cancel, found
+        self.top = model.n_layers - 1 if targets.layer is None else targets.layer
+        counts = [len(numbers) for numbers in plan.picked] if plan.quota is None else plan.quota
+        self.all_steps = max(sum(count * (layer + 1) for layer, count in enumerate(counts)), 1)
+        self.steps_done = 0
+
+    def run(self, keep_partial: bool) -> RowTable:
+        """The whole table, or what was finished when a cancel came."""
+        self.logits = self._target_rows()
+        table = self._table({})
+        self._tell(len(self.logits.numbers), lambda: table)
+        every = self.plan.quota is None
+        try:
+            return self._all_together() if every else self._layer_by_layer(table)
+        except _InterruptedError as interrupted:
+            if not keep_partial:
+                raise Cancelled from None
+            interrupted.table.complete = False
+            return interrupted.table
+
+    def _target_rows(self) -> LayerRows:
+        targets = self.targets
+        n = len(targets.vectors)
+        layer = self.model.n_layers if targets.layer is None else targets.layer
+        positions = torch.full((n,), targets.position, device=targets.vectors.device)
+        rows = sweep(self.floor, Batch(targets.vectors, (layer,) * n, positions), self.cancel)
+        self._add_own(rows, targets.own_bias)
+        return LayerRows(torch.arange(n, device=targets.vectors.device), rows, targets.value)
+
+    def _table(self, layers: dict[int, LayerRows]) -> RowTable:
+        """A table of these rows, influence carried down through them."""
+        nothing = torch.zeros(self.columns.count, dtype=torch.float64, device=self.logits.value.device)
+        table = RowTable(self.logits, {}, nothing, 0.0)
+        weight = torch.tensor(self.targets.weight, dtype=torch.float64, device=nothing.device)
+        self._spread(table, self.logits.rows, weight / weight.sum().clamp_min(1e-30))
+        for layer in sorted(layers, reverse=True):
+            self._add_layer(table, layer, layers[layer])
+        return table
+
+    def _add_layer(self, table: RowTable, layer: int, rows: LayerRows) -> None:
+        share = table.influence[self.columns.feature_columns(layer)]
+        self._spread(table, rows.rows, share[torch.searchsorted(self.columns.picked[layer], rows.numbers)])
+        table.layers[layer] = rows
+
+    def _all_together(self) -> RowTable:
+        asked = self._asked({layer: self.columns.picked[layer] for layer in range(self.top + 1)})
+        done = _Done()
+
+        def build() -> RowTable:
+            return self._table(self._by_layer(asked, done))
+
+        try:
+            for which, rows in self._swept(asked, "Tracing features"):
+                done.which.append(which)
+                done.rows.append(rows)
+                if done.count < len(asked.layer):
+                    self._tell(len(self.logits.numbers) + done.count, build)
+        except Cancelled:
+            raise _InterruptedError(build()) from None
+        return build()
+
+    def _layer_by_layer(self, table: RowTable) -> RowTable:
+        assert self.plan.quota is not None
+        reserve = 0
+        for layer in range(self.top, -1, -1):
+            share = table.influence[self.columns.feature_columns(layer)]
+            allowed = self.plan.quota[layer] + reserve
             chosen = share.topk(min(allowed, int((share > 0).sum()))).indices.sort().values
             reserve = allowed - len(chosen)
-        if not len(chosen):
-            continue
-        numbers = columns.picked[layer][chosen]
-        parts: list[LayerRows] = []
-        try:
-            for batch in _batches(model.features[layer].position[numbers], like.shape[1]):
-                checkpoint(cancel)
-                passed = steps.batch(layer, len(batch))
-                parts.append(_feature_rows(model, columns, layer, numbers[batch], cancel, passed))
-        except Cancelled:
-            if not keep_partial:
-                raise
-            table.complete = False
-        if parts:
-            table.layers[layer] = _join(parts)
-            finished = len(table.layers[layer].numbers)
-            _spread(table, table.layers[layer].rows, share[chosen[:finished]], without)
-        if not table.complete:
-            break
-        if found is not None and layer:
-            found(table)
-    return table
+            if not len(chosen):
+                continue
+            asked, done = self._asked({layer: self.columns.picked[layer][chosen]}), _Done()
+            interrupted = False
+            try:
+                for which, rows in self._swept(asked, f"Tracing layer {layer}"):
+                    done.which.append(which)
+                    done.rows.append(rows)
+            except Cancelled:
+                interrupted = True
+            for number, finished in self._by_layer(asked, done).items():
+                self._add_layer(table, number, finished)
+            if interrupted:
+                raise _InterruptedError(table)
+            if layer:
+                self._tell(table.n_rows, lambda: table)
+        return table
+
+    def _asked(self, wanted: dict[int, Tensor]) -> _Asked:
+        layers = [layer for layer in sorted(wanted, reverse=True) if len(wanted[layer])]
+        if not layers:
+            nothing = self.columns.embedding[:0]
+            return _Asked(np.zeros(0, int), np.zeros(0, int), nothing, self.targets.vectors[:0])
+        features = self.model.features
+        return _Asked(
+            np.concatenate([np.full(len(wanted[layer]), layer) for layer in layers]),
+            np.concatenate([wanted[layer].cpu().numpy() for layer in layers]),
+            torch.cat([features[layer].position[wanted[layer]] for layer in layers]),
+            torch.cat([features[layer].read_vectors(wanted[layer]) for layer in layers]),
+        )
+
+    def _swept(self, asked: _Asked, stage: str) -> Iterator[tuple[NDArray[np.int64], Rows]]:
+        """Which of the asked, and their rows, batch by batch as they are done."""
+        device = asked.vectors.device
+        batches = cut(asked.position.cpu().numpy(), asked.layer, CACHED_ROWS if device.type == "cpu" else DEVICE_ROWS)
+        share = [0.0] * len(batches)
+        steps = [int((asked.layer[batch] + 1).sum()) for batch in batches]
+
+        def look() -> None:
+            checkpoint(self.cancel)
+            passed = sum(part * cost for part, cost in zip(share, steps, strict=True))
+            self.progress(stage, min((self.steps_done + passed) / self.all_steps, 1.0))
+
+        def work(number: int, stop: threading.Event) -> Rows:
+            batch = batches[number]
+            at = torch.as_tensor(batch, device=device)
+            targets = Batch(asked.vectors[at], tuple(asked.layer[batch].tolist()), asked.position[at])
+
+            def passed(part: float) -> None:
+                share[number] = part
+                if threading.get_ident() == caller:
+                    look()
+
+            return sweep(self.floor, targets, stop, passed)
+
+        caller = threading.get_ident()
+        for number, rows in run_all(range(len(batches)), work, look, device):
+            share[number] = 1.0
+            yield batches[number], rows
+        self.steps_done += sum(steps)
+
+    def _by_layer(self, asked: _Asked, done: _Done) -> dict[int, LayerRows]:
+        if not done.which:
+            return {}
+        which = np.concatenate(done.which)
+        # Asked features are by falling layer and rising number, and so are the finished ones in their order.
+        order = np.argsort(which)
+        which, device = which[order], asked.vectors.device
+        rows = Rows.join(done.rows)
+        layers = {}
+        for layer in np.unique(asked.layer[which]):
+            here = np.flatnonzero(asked.layer[which] == layer)
+            numbers = torch.as_tensor(asked.number[which[here]], device=device)
+            features = self.model.features[layer]
+            mine = rows[torch.as_tensor(order[here], device=device)]
+            self._add_own(mine, features.own_bias(numbers))
+            layers[int(layer)] = LayerRows(numbers, mine, features.values(numbers))
+        return layers
+
+    def _add_own(self, rows: Rows, own: Tensor) -> None:
+        rows.add(own[:, None], torch.tensor([self.columns.own], device=own.device))
+
+    def _spread(self, table: RowTable, rows: Rows, share: Tensor) -> None:
+        """Pass each row's influence on to its sources by share of |edge|; bias may be left out of it."""
+        kept = rows.kept.abs()
+        total = rows.absolute
+        if self.without is not None:
+            total = total - kept[:, self.without].sum(-1, dtype=torch.float64)
+            kept[:, self.without] = 0
+        factor = share / total.clamp_min(1e-30)
+        table.influence += factor.to(kept.dtype) @ kept
+        inside = kept.sum(-1, dtype=torch.float64)
+        table.outside += float((factor * (total - inside)).sum())
+
+    def _tell(self, n_rows: int, build: Callable[[], RowTable]) -> None:
+        if self.found is not None:
+            self.found(n_rows, build)
 
 
-class _Steps:
-    """Progress by work: a target costs a sweep through the layers below it, and every layer of it is reported."""
+class _InterruptedError(Exception):
+    """A cancel, with the rows found until then."""
 
-    def __init__(self, progress: Progress, plan: Plan) -> None:
-        counts = [len(numbers) for numbers in plan.picked] if plan.quota is None else plan.quota
-        self._progress = progress
-        self._all = max(sum(count * (layer + 1) for layer, count in enumerate(counts)), 1)
-        self._done = 0
-
-    def batch(self, layer: int, n_targets: int) -> Callable[[float], None]:
-        """A batch begins; what is returned takes the share of it that is done."""
-        start, work = self._done, n_targets * (layer + 1)
-        self._done += work
-
-        def passed(share: float) -> None:
-            self._progress(f"Tracing layer {layer}", min((start + work * share) / self._all, 1.0))
-
-        passed(0.0)
-        return passed
-
-
-def _feature_rows(
-    model: FrozenModel,
-    columns: Columns,
-    layer: int,
-    numbers: Tensor,
-    cancel: threading.Event | None,
-    passed: Callable[[float], None],
-) -> LayerRows:
-    features = model.features[layer]
-    positions = features.position[numbers]
-    vectors = features.read_vectors(numbers)
-    gradient = vectors.new_zeros(int(positions.max()) + 1, len(numbers), vectors.shape[1])
-    gradient[positions, torch.arange(len(numbers), device=vectors.device)] = vectors
-    rows = Rows.empty(len(numbers), columns, vectors)
-    sweep(model, columns, gradient, rows, layer, after_mlp=False, cancel=cancel, passed=passed)
-    _add_own(rows, columns, features.own_bias(numbers))
-    return LayerRows(numbers, rows, features.values(numbers))
-
-
-def _add_own(rows: Rows, columns: Columns, own: Tensor) -> None:
-    rows.add(own[:, None], torch.tensor([columns.own], device=own.device))
-
-
-def _spread(table: RowTable, rows: Rows, share: Tensor, without: Tensor | None) -> None:
-    """Pass each row's influence on to its sources by share of |edge|; `without` names columns that do not count."""
-    kept = rows.kept.abs()
-    total = rows.absolute
-    if without is not None:
-        total = total - kept[:, without].sum(-1, dtype=torch.float64)
-        kept[:, without] = 0
-    factor = share / total.clamp_min(1e-30)
-    table.influence += factor.to(kept.dtype) @ kept
-    inside = kept.sum(-1, dtype=torch.float64)
-    table.outside += float((factor * (total - inside)).sum())
+    def __init__(self, table: RowTable) -> None:
+        super().__init__()
+        self.table = table
 
 
 def _bias_columns(columns: Columns) -> Tensor:
     positions = columns.position_embedding
     own = positions.new_tensor([columns.own])
     return torch.cat([columns.layer_bias, positions[positions >= 0], own])
-
-
-def _batches(positions: Tensor, width: int) -> Iterator[Tensor]:
-    """Cut targets, sorted by position, into bands that share a last position.
-
-    A band ends where the position changes and enough rows are together, or where the temporary would grow too large:
-    a batch only sweeps the positions at or before its last target.
-    """
-    start, places = 0, positions.tolist()
-    for here in range(1, len(places) + 1):
-        if here < len(places):
-            rows = (here - start) * (places[here - 1] + 1)
-            full = (here - start + 1) * (places[here] + 1) * width * 4 > BATCH_NUMBERS
-            if not full and (places[here] == places[here - 1] or rows < BAND_ROWS):
-                continue
-        yield torch.arange(start, here, device=positions.device)
-        start = here
-
-
-def _join(parts: list[LayerRows]) -> LayerRows:
-    return LayerRows(
-        torch.cat([part.numbers for part in parts]),
-        Rows(
-            torch.cat([part.rows.kept for part in parts]),
-            torch.cat([part.rows.signed for part in parts]),
-            torch.cat([part.rows.absolute for part in parts]),
-        ),
-        torch.cat([part.value for part in parts]),
-    )

@@ -22,13 +22,13 @@ from engine.progress import Progress, checkpoint, part, silent
 from engine.tracing.assembly import assemble
 from engine.tracing.columns import Columns, lay_columns
 from engine.tracing.frozen import freeze
+from engine.tracing.frozen_model import FrozenModel
 from engine.tracing.hand_out import HandOut, OnGraph
 from engine.tracing.memory import require_memory
 from engine.tracing.relevance import Relevance, relevance
 from engine.tracing.rows import RowTable, trace_rows
 from engine.tracing.selection import Plan, budget_plan, forced_plan, relevance_plan
 from engine.tracing.spec import TraceSpec
-from engine.tracing.sweep import FrozenModel
 from engine.tracing.targets import NextToken, TargetSet, choose_targets, feature_target, predict
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Swept:
     columns: Columns
     plan: Plan
     targets: TargetSet
-    ranked: Relevance
+    ranked: Relevance | None
     table: RowTable
 
 
@@ -123,10 +123,10 @@ def trace(
         report["seconds"] = {**clock.seconds, "total": sum(clock.seconds.values())}
         return replace(graph, meta=report)
 
-    def found(swept: Swept, prediction: NextToken) -> None:
+    def found(n_rows: int, swept: Callable[[], Swept], prediction: NextToken) -> None:
         clock.lap("sweep")
         assert hand_out is not None
-        hand_out.offer(swept.table.n_rows, lambda: finish(swept, prediction))
+        hand_out.offer(n_rows, lambda: finish(swept(), prediction))
 
     with torch.no_grad():
         swept, prediction = sweep_prompt(
@@ -156,9 +156,12 @@ def sweep_prompt(
     cancel: threading.Event | None = None,
     *,
     keep_partial: bool = False,
-    found: Callable[[Swept, NextToken], None] | None = None,
+    found: Callable[[int, Callable[[], Swept], NextToken], None] | None = None,
 ) -> tuple[Swept, NextToken]:
-    """Everything between the recording and the graph; `found` hears of it as it grows, as if stopped just then."""
+    """Everything between the recording and the graph.
+
+    `found` hears how many rows there are as they grow, with what gives all of it as if stopped just then.
+    """
     weights, position = model.weights, recording.n_positions - 1
     layers = features.read(recording, part(progress, 0.03, 0.08), cancel)
     lap("features")
@@ -176,19 +179,25 @@ def sweep_prompt(
             position=position,
             compatible=spec.compatible,
         )
-    gradient = targets.vectors.new_zeros(recording.n_positions, len(targets.vectors), weights.d_model)
-    gradient[position] = targets.vectors
-    weight = torch.tensor(targets.weight, device=gradient.device)
-    ranked = relevance(frozen, gradient, weight, part(progress, 0.08, 0.15), cancel, layer=targets.layer)
+    ranked = None
+    # A list of nodes needs no ranking, but neurons are measured by it.
+    if spec.nodes is None or not features.has_errors:
+        gradient = targets.vectors.new_zeros(recording.n_positions, len(targets.vectors), weights.d_model)
+        gradient[position] = targets.vectors
+        weight = torch.tensor(targets.weight, device=gradient.device)
+        ranked = relevance(frozen, gradient, weight, part(progress, 0.08, 0.15), cancel, layer=targets.layer)
     plan = _plan(features, spec, ranked, layers)
     columns = lay_columns(layers, plan.picked, frozen.attention_bias, frozen.position_embedding, recording.n_positions)
     lap("ranking")
     checkpoint(cancel)
 
-    def rows_found(table: RowTable) -> None:
+    def rows_found(n_rows: int, build: Callable[[], RowTable]) -> None:
         assert found is not None
-        so_far = replace(table, complete=False)
-        found(Swept(frozen, layers, columns, plan, targets, ranked, so_far), prediction)
+
+        def swept() -> Swept:
+            return Swept(frozen, layers, columns, plan, targets, ranked, replace(build(), complete=False))
+
+        found(n_rows, swept, prediction)
 
     table = trace_rows(
         frozen,
@@ -225,12 +234,14 @@ def _frozen_model(model: LanguageModel, recording: Recording, layers: Sequence[L
     if model.weights.position_embedding is not None:
         positions = model.weights.position_embedding[: recording.n_positions].to(embedding.dtype)
         embedding = embedding - positions
-    return FrozenModel(attention, layers, tuple(block.bias() for block in attention), embedding, positions)
+    biases = tuple(block.bias() for block in attention)
+    return FrozenModel(attention, layers, biases, embedding, positions, recording.first_position)
 
 
-def _plan(features: Features, spec: TraceSpec, ranked: Relevance, layers: Sequence[LayerFeatures]) -> Plan:
+def _plan(features: Features, spec: TraceSpec, ranked: Relevance | None, layers: Sequence[LayerFeatures]) -> Plan:
     if spec.nodes is not None:
         return forced_plan(spec.nodes, layers)
+    assert ranked is not None
     return budget_plan(ranked, spec.max_nodes) if features.has_errors else relevance_plan(ranked, spec.max_nodes)
 
 
@@ -304,6 +315,7 @@ def conservation_error(table: RowTable) -> float:
 def _unexplored(features: Features, swept: Swept) -> float:
     """The share of influence (neurons: of relevance) that lies on features without a row of their own."""
     if not features.has_errors:
+        assert swept.ranked is not None
         total = max(swept.ranked.total, 1e-30)
         traced = sum(
             float(swept.ranked.features[layer][rows.numbers].sum(dtype=torch.float64))

@@ -50,7 +50,8 @@ class TraceSpec:
 
     def settings(self) -> dict[str, Any]:
         """The same as plain JSON values; a forced node list and a direction only by their length."""
-        plain = asdict(self)
+        # A long list of nodes is left out before everything is copied.
+        plain = asdict(replace(self, nodes=None))
         plain["nodes"] = None if self.nodes is None else len(self.nodes)
         if self.target.direction is not None:
             plain["target"]["direction"] = f"{len(self.target.direction)} numbers"

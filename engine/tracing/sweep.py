@@ -1,13 +1,14 @@
 """The backward sweep: from targets down to the embeddings, one layer at a time, filling every edge on the way.
 
-Gradients are (T', n, d): T' the positions at or before the batch's last target, n targets. Every source of a layer is
-contracted with the gradient at the place where it writes; nothing is gathered for each feature and no autograd runs.
+Gradients are (P, n, d): P positions, n targets. Every source of a layer is contracted with the gradient at the place
+where it writes; nothing is gathered for each feature and no autograd runs. Targets of several layers share a sweep:
+each joins where its own layer is reached.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
@@ -15,150 +16,200 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from engine.dictionaries.features import Contraction, CrossLayerFeatures, LayerFeatures
+from engine.dictionaries.features import CrossLayerFeatures
 from engine.progress import checkpoint
 from engine.tracing.columns import Columns
-from engine.tracing.frozen import FrozenAttention
+from engine.tracing.constant_position import ConstantPosition, constant_position
+from engine.tracing.found_rows import Rows, contract
+from engine.tracing.frozen_model import FrozenModel
+from engine.tracing.sources import ListedColumns, listed_columns
 
 
 @dataclass(frozen=True)
-class FrozenModel:
-    """Everything a sweep passes through and contracts with, on one recorded prompt."""
+class Batch:
+    """Targets swept together, by falling layer.
 
-    attention: tuple[FrozenAttention, ...]
-    features: Sequence[LayerFeatures]
-    attention_bias: tuple[Tensor | None, ...]  # (T, d) each
-    embedding: Tensor  # (T, d) what the token alone writes
-    position_embedding: Tensor | None  # (T, d)
-
-    @property
-    def n_layers(self) -> int:
-        """Number of blocks."""
-        return len(self.attention)
-
-    @cached_property
-    def cross_writers(self) -> tuple[tuple[tuple[int, CrossLayerFeatures], ...], ...]:
-        """For each layer: the features that write there among several layers, and the number of their own layer."""
-        return tuple(
-            tuple(
-                (number, cast(CrossLayerFeatures, features))
-                for number, features in enumerate(self.features[: layer + 1])
-                if len(features.write_layers) > 1 and layer in features.write_layers
-            )
-            for layer in range(self.n_layers)
-        )
-
-
-@dataclass
-class Rows:
-    """The edges found for a batch of n targets.
-
-    `kept` (n, C) holds the sources that have a column; `signed` and `absolute` (n,) float64 sum over every single
-    source, columns or not, so that conservation is checked on all of them.
+    `vectors` (n, d) is what each reads, where the MLP of its layer reads: between attention and MLP, or before the
+    block where the two run in parallel; after the last block for the layer numbered L. `layers` and `positions` (n,).
     """
 
-    kept: Tensor
-    signed: Tensor
-    absolute: Tensor
-
-    @staticmethod
-    def empty(n: int, columns: Columns, like: Tensor) -> Rows:
-        """Rows of zeros for n targets."""
-        wide = torch.zeros(n, dtype=torch.float64, device=like.device)
-        return Rows(torch.zeros(n, columns.count, dtype=like.dtype, device=like.device), wide, wide.clone())
-
-    def add(self, edges: Tensor, columns: Tensor, *, partial: bool = False) -> None:
-        """Count edges (n, k) of sources that all have a column.
-
-        `partial`: the sources write at further places too, so that only their finished sum has a size.
-        """
-        self.signed += edges.sum(-1, dtype=torch.float64)
-        if not partial:
-            self.absolute += edges.abs().sum(-1, dtype=torch.float64)
-        self.kept.index_add_(1, columns, edges)
-
-    def add_features(self, found: Contraction, columns: Tensor) -> None:
-        """Count every feature of a layer; the picked ones go to `columns`."""
-        self.signed += found.signed
-        self.absolute += found.absolute
-        self.kept[:, columns] = found.picked
+    vectors: Tensor
+    layers: tuple[int, ...]
+    positions: Tensor
 
 
-def gather_units(model: FrozenModel, gradient: Tensor, layer: int, waiting: dict[int, Tensor]) -> None:
-    """Add what cross-layer features write at `layer` to the effects of their units gathered so far, by own layer."""
-    for number, writer in model.cross_writers[layer]:
-        units = writer.units(gradient, layer)
-        waiting[number] = waiting[number] + units if number in waiting else units
+@dataclass(frozen=True)
+class Floor:
+    """A frozen model and where its sources' edges go: what every sweep of one trace shares."""
 
+    model: FrozenModel
+    columns: Columns
 
-def contract(gradient: Tensor, written: Tensor) -> Tensor:
-    """(n, T') direct effects of one vector a position, `written` (T, d)."""
-    return torch.bmm(gradient, written[: gradient.shape[0], :, None])[..., 0].T
+    @cached_property
+    def listed(self) -> tuple[ListedColumns | None, ...]:
+        """For each layer with listed sources, which of them have a column."""
+        columns = self.columns
+        return tuple(
+            None
+            if sources is None
+            else listed_columns(
+                sources, columns.picked[layer], columns.first[layer], columns.error[layer], columns.bias[layer]
+            )
+            for layer, sources in enumerate(self.model.listed)
+        )
+
+    @cached_property
+    def partial_bias(self) -> Tensor:
+        """The columns of bias nodes that are counted in two parts: what attention writes, and what the MLP writes."""
+        parts = [self.columns.bias[layer] for layer, sources in enumerate(self.model.listed) if sources is None]
+        every = torch.cat(parts) if parts else self.columns.embedding[:0]
+        return every[every >= 0]
+
+    @cached_property
+    def constant(self) -> ConstantPosition:
+        """What the first position feeds to the others."""
+        return constant_position(self.model, self.columns)
 
 
 def sweep(
-    model: FrozenModel,
-    columns: Columns,
-    gradient: Tensor,
-    rows: Rows,
-    layer: int,
-    *,
-    after_mlp: bool,
+    floor: Floor,
+    batch: Batch,
     cancel: threading.Event | None = None,
     passed: Callable[[float], None] | None = None,
-) -> None:
-    """Carry (T', n, d) down to the embeddings and add every edge to `rows`; `passed` hears the share of layers done.
-
-    The gradient enters after the block `layer` (logits: the last one), or where the MLP of `layer` reads: between
-    attention and MLP, or before the block where the two run in parallel.
-    """
-    if not after_mlp:
-        if not model.attention[layer].parallel:
-            gradient = gradient + _through_attention(model, columns, gradient, rows, layer)
-        layer -= 1
-    waiting: dict[int, Tensor] = {}
-    for below in range(layer, -1, -1):
-        checkpoint(cancel)
-        if passed is not None:
-            passed(1 - (below + 1) / (layer + 1))
-        before_mlp = _through_mlp(model, columns, gradient, rows, below, waiting)
-        into_attention = gradient if model.attention[below].parallel else before_mlp
-        gradient = before_mlp + _through_attention(model, columns, into_attention, rows, below)
-    # A bias node sums what attention and the MLP of its layer write.
-    rows.absolute += rows.kept[:, columns.layer_bias].abs().sum(-1, dtype=torch.float64)
-    n_positions = gradient.shape[0]
-    rows.add(contract(gradient, model.embedding), columns.embedding[:n_positions])
-    if model.position_embedding is not None:
-        _add_at_positions(rows, contract(gradient, model.position_embedding), columns.position_embedding)
+) -> Rows:
+    """The rows of a batch, every edge counted; `passed` hears the share of layers done."""
+    return _Sweep(floor, batch).run(cancel, passed)
 
 
-def _through_mlp(
-    model: FrozenModel, columns: Columns, gradient: Tensor, rows: Rows, layer: int, waiting: dict[int, Tensor]
-) -> Tensor:
-    features = model.features[layer]
-    pick, at = columns.features(layer, gradient.shape[0])
-    gather_units(model, gradient, layer, waiting)
-    if layer in waiting:
-        rows.add_features(cast(CrossLayerFeatures, features).contraction_from(waiting.pop(layer), pick), at)
-    else:
-        rows.add_features(features.contract(gradient, pick), at)
-    if features.error is not None:
-        _add_at_positions(rows, contract(gradient, features.error), columns.error[layer])
-    if features.bias is not None:
-        _add_at_positions(rows, contract(gradient, features.bias), columns.bias[layer], partial=True)
-    skip = features.pull_skip(gradient)
-    return gradient if skip is None else gradient + skip
+class _Sweep:
+    """One batch on its way down: `n` targets have joined, their gradient is (P, n, d)."""
 
+    def __init__(self, floor: Floor, batch: Batch) -> None:
+        self.floor, self.batch = floor, batch
+        self.model, self.columns = floor.model, floor.columns
+        self.first = 1 if self.model.foldable and int(batch.positions.min()) > 0 else 0
+        self.end = int(batch.positions.max()) + 1
+        self.n = 0
+        self.gradient = batch.vectors.new_zeros(self.end - self.first, 0, batch.vectors.shape[1])
+        self.all_rows = Rows.empty(len(batch.layers), floor.columns, batch.vectors)
+        self.waiting: dict[int, Tensor] = {}
+        sources = len(floor.constant.columns) if self.first else 0
+        self.constants = batch.vectors.new_zeros(len(batch.layers), sources)
 
-def _through_attention(model: FrozenModel, columns: Columns, gradient: Tensor, rows: Rows, layer: int) -> Tensor:
-    bias = model.attention_bias[layer]
-    if bias is not None:
-        _add_at_positions(rows, contract(gradient, bias), columns.bias[layer], partial=True)
-    return model.attention[layer].pull(gradient)
+    @property
+    def rows(self) -> Rows:
+        """The rows of the targets that have joined."""
+        return self.all_rows[: self.n]
 
+    def run(self, cancel: threading.Event | None, passed: Callable[[float], None] | None) -> Rows:
+        top = self.batch.layers[0]
+        for layer in range(top, -1, -1):
+            checkpoint(cancel)
+            if passed is not None:
+                passed(1 - (layer + 1) / (top + 1))
+            joining = self.n + self.batch.layers[self.n :].count(layer)
+            if layer == self.model.n_layers:
+                self._join(self._placed(joining))
+                continue
+            attention = self.model.attention[layer]
+            before_mlp = self._through_mlp(layer) if self.n else self.gradient
+            if attention.parallel:
+                self._through_attention(layer, self.gradient, before_mlp)
+                self._join(self._placed(joining))
+            else:
+                entering = self._entering(layer, joining)
+                self._through_attention(layer, before_mlp, before_mlp)
+                self._join(entering)
+        return self._finish()
 
-def _add_at_positions(rows: Rows, edges: Tensor, column_of_position: Tensor, *, partial: bool = False) -> None:
-    """Add (n, T') to the columns of those positions that have one (-1: a position where nothing is written)."""
-    column = column_of_position[: edges.shape[1]]
-    has = column >= 0
-    rows.add(edges[:, has], column[has], partial=partial)
+    def _join(self, entering: Tensor) -> None:
+        """More targets, with their gradient (P, m, d) where the sweep has come to."""
+        if not entering.shape[1]:
+            return
+        self.gradient = torch.cat([self.gradient, entering], dim=1) if self.n else entering
+        self.n += entering.shape[1]
+        for number, units in self.waiting.items():
+            self.waiting[number] = torch.cat([units, units.new_zeros(entering.shape[1], units.shape[1])])
+
+    def _placed(self, joining: int) -> Tensor:
+        """(P, m, d) of the targets up to number `joining`, each at its own position."""
+        vectors, positions = self.batch.vectors[self.n : joining], self.batch.positions[self.n : joining]
+        placed = vectors.new_zeros(self.end - self.first, len(vectors), vectors.shape[1])
+        placed[positions - self.first, torch.arange(len(vectors), device=vectors.device)] = vectors
+        return placed
+
+    def _entering(self, layer: int, joining: int) -> Tensor:
+        """The same, already through the attention of `layer`: only the own position's row is there to pull."""
+        placed = self._placed(joining)
+        if joining == self.n:
+            return placed
+        vectors, positions = self.batch.vectors[self.n : joining], self.batch.positions[self.n : joining]
+        attention, rows = self.model.attention[layer], self.all_rows[self.n : joining]
+        bias = self.model.attention_bias[layer]
+        if bias is not None:
+            partial = self.model.listed[layer] is None
+            edges = (vectors * bias[positions]).sum(-1)
+            rows.add_each(edges, self.columns.bias[layer][positions], partial=partial)
+        mixed = attention.mixed_from(vectors, positions, len(placed), self.first)
+        self._feed_constants(layer, mixed, slice(self.n, joining))
+        return attention.add_values(mixed, self.first, placed)
+
+    def _through_mlp(self, layer: int) -> Tensor:
+        """Count the layer's sources; the gradient before the MLP, which only a skip changes."""
+        gradient, features, listed = self.gradient, self.model.features[layer], self.model.listed[layer]
+        if listed is not None:
+            edges = listed.edges(gradient, self.first)
+            where = self.floor.listed[layer]
+            assert where is not None
+            which, columns = where.between(listed.starts[self.first], listed.starts[self.end])
+            self.rows.add_some(edges, which, columns)
+        else:
+            self._contract(layer)
+        if not features.has_skip:
+            return gradient
+        return gradient + cast(Tensor, features.pull_skip(gradient))
+
+    def _contract(self, layer: int) -> None:
+        gradient, features, rows = self.gradient, self.model.features[layer], self.rows
+        pick, at = self.columns.features(layer, self.end)
+        self.model.gather_units(gradient, layer, self.waiting)
+        if layer in self.waiting:
+            cross = cast(CrossLayerFeatures, features)
+            rows.add_features(cross.contraction_from(self.waiting.pop(layer), pick), at)
+        else:
+            rows.add_features(features.contract(gradient, pick), at)
+        if features.error is not None:
+            rows.add_at_positions(contract(gradient, features.error), self.columns.error[layer][: self.end])
+        if features.bias is not None:
+            edges = contract(gradient, features.bias)
+            rows.add_at_positions(edges, self.columns.bias[layer][: self.end], partial=True)
+
+    def _through_attention(self, layer: int, gradient: Tensor, onto: Tensor) -> None:
+        """Pull `gradient` through attention and add it to `onto`, which becomes the sweep's gradient."""
+        if self.n:
+            bias = self.model.attention_bias[layer]
+            if bias is not None and self.model.listed[layer] is None:
+                edges = contract(gradient, bias)
+                self.rows.add_at_positions(edges, self.columns.bias[layer][: self.end], partial=True)
+            attention = self.model.attention[layer]
+            mixed = attention.mixed(gradient, self.first)
+            self._feed_constants(layer, mixed, slice(0, self.n))
+            self.gradient = attention.add_values(mixed, self.first, onto)
+
+    def _feed_constants(self, layer: int, mixed: Tensor, targets: slice) -> None:
+        if self.first:
+            effects = self.floor.constant.effects(mixed[:, 0], layer)
+            self.constants[targets, : effects.shape[1]] += effects
+
+    def _finish(self) -> Rows:
+        rows, first = self.all_rows, self.first
+        # A bias node sums what attention and the MLP of its layer write.
+        rows.absolute += rows.kept[:, self.floor.partial_bias].abs().sum(-1, dtype=torch.float64)
+        embedding, columns = self.model.embedding, self.columns
+        rows.add(contract(self.gradient, embedding[first:]), columns.embedding[first : self.end])
+        if self.model.position_embedding is not None:
+            edges = contract(self.gradient, self.model.position_embedding[first:])
+            rows.add_at_positions(edges, columns.position_embedding[first : self.end])
+        if first:
+            rows.add(self.constants, self.floor.constant.columns)
+        return rows

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine.graphs import AttributionGraph, NodeKind
-from engine.tracing import Prompt, TraceSpec, hand_out, trace
+from engine.tracing import Prompt, TraceSpec, batches, hand_out, rows, trace, workers
 from engine.tracing.hand_out import SHARE, SPACING, HandOut
 from tests.engine.tracing.tiny_models import features_of, tiny_model
 
@@ -26,7 +26,10 @@ def assert_same(one: AttributionGraph, other: AttributionGraph) -> None:
 
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hand out at every chance."""
+    """Hand out at every chance, from batches as small as they can be, one after the other."""
+    monkeypatch.setattr(rows, "CACHED_ROWS", 1)
+    monkeypatch.setattr(batches, "FEWEST", 2)
+    monkeypatch.setattr(workers, "MOST_WORKERS", 1)
     monkeypatch.setattr(hand_out, "SPACING", 0.0)
     monkeypatch.setattr(hand_out, "SHARE", float("inf"))
 

@@ -1,0 +1,95 @@
+"""This program's side of the comparison: `python side_loupe.py MODEL DICTIONARY`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+
+import numpy as np
+import spoken
+import torch
+
+from engine import load_features, load_model, trace
+from engine.tracing import Prompt, Target, TraceSpec
+from engine.tracing.run import versions
+
+
+class Answers:
+    """What can be asked."""
+
+    def __init__(self, model: str, dictionary: str) -> None:
+        self.model = load_model(model)
+        self.features = load_features(dictionary, self.model, trust=True)
+
+    def about(self) -> dict[str, Any]:
+        """Versions and threads."""
+        return {"versions": versions(), "threads": torch.get_num_threads()}
+
+    def gemm(self) -> float:
+        """The machine's best float32 matrix product at the sizes of a sweep, in GFLOP/s."""
+        x, weight = torch.randn(4096, 576), torch.randn(576, 576)
+        ways = [lambda: torch.mm(x, weight.T), lambda: torch.nn.functional.linear(x, weight)]
+        if torch.backends.mkldnn.is_available():
+            ways.append(lambda: torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], ""))
+        best = float("inf")
+        until = time.perf_counter() + 0.5
+        while time.perf_counter() < until:
+            for way in ways:
+                started = time.perf_counter()
+                way()
+                best = min(best, time.perf_counter() - started)
+        return 2 * 4096 * 576 * 576 / best / 1e9
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids, the special first one included."""
+        return list(self.model.tokenizer.encode(Prompt(text)))
+
+    def trace(
+        self,
+        ids: list[int],
+        nodes: list[list[int]] | None = None,
+        budget: int = 1000,
+        out: str | None = None,
+        precision: str | None = None,
+    ) -> dict[str, Any]:
+        """One trace of exactly these nodes (layer, position, feature), or of a budget."""
+        forced = None if nodes is None else tuple((a, b, c) for a, b, c in nodes)
+        spec = TraceSpec(
+            Prompt(token_ids=tuple(ids)), Target(), max_nodes=budget, nodes=forced, compatible=forced is not None
+        )
+        before = spoken.peak_reset()
+        started, worked = time.perf_counter(), time.process_time()
+        found = trace(self.model, self.features, spec)
+        seconds, work = time.perf_counter() - started, time.process_time() - worked
+        used = spoken.peak() - before
+        graph = found.graph
+        if out is not None:
+            np.savez(
+                out,
+                kind=graph.kind,
+                layer=graph.layer,
+                position=graph.position,
+                feature=graph.feature,
+                source=graph.source,
+                target=graph.target,
+                weight=graph.weight,
+            )
+        return {
+            "seconds": seconds,
+            "work": work,
+            "memory": used,
+            "phases": found.report["seconds"],
+            "conservation": found.report["conservation_error"],
+            "edges": graph.n_edges,
+        }
+
+
+if __name__ == "__main__":
+    answers = Answers(sys.argv[1], sys.argv[2])
+    spoken.answer({name: getattr(answers, name) for name in ("about", "gemm", "encode", "trace")})
