@@ -42,6 +42,7 @@ class TranscoderLayer:
             self.position, self.feature, self.activation = empty, empty, self._record.mid.new_zeros(0)
             self._starts = [0] * (n_positions + 1)
             self._written = {layer: self._record.mid.new_zeros(0, self._record.mid.shape[1])}
+            self._records = records
             return
         pre = transcoder.pre_activations(site_input(self._record, gain, transcoder.reads))
         gate = transcoder.gate(pre)
@@ -54,8 +55,7 @@ class TranscoderLayer:
         # Decoder rows scaled to the residual stream of each layer written, (S, d), without the activation: kept where
         # they are needed at many layers, taken when needed where it is only one.
         self._written = {}
-        if len(self.write_layers) > 1:
-            self._written = {at: self._decoder_rows(transcoder, at, records[at]) for at in self.write_layers}
+        self._records = records
 
     def _decoder_rows(self, transcoder: Transcoder, at: int, record: LayerRecord) -> Tensor:
         place = at - self.layer if len(transcoder.w_dec.shape) == 3 else None
@@ -78,11 +78,20 @@ class TranscoderLayer:
         """(S, d) what each feature writes, where it writes at its own layer only."""
         return self.written_at(self.layer) if len(self.write_layers) == 1 else None
 
+    @property
+    def rows_bytes(self) -> int:
+        """What the active features' decoder rows take, at every layer they write to, and a copy of one layer's."""
+        numbers = len(self.position) * self._record.mid.shape[1] * (len(self.write_layers) + 1)
+        return numbers * self._record.mid.element_size()
+
     def _rows(self, layer: int) -> Tensor:
         if layer in self._written:
             return self._written[layer]
         assert self.transcoder is not None
-        return self._decoder_rows(self.transcoder, layer, self._record)
+        rows = self._decoder_rows(self.transcoder, layer, self._records[layer])
+        if len(self.write_layers) > 1:
+            self._written[layer] = rows
+        return rows
 
     def units(self, gradient: Tensor, layer: int) -> Tensor:
         """(n, S') effect of one unit of each feature through what it writes at `layer`: one product a position."""

@@ -10,8 +10,21 @@ from torch import Tensor
 
 from engine.dictionaries.transcoder_layer import TranscoderLayer
 from engine.dictionaries.transcoders import Transcoder, branch_output, site_input, to_residual
+from engine.errors import MachineError
+from engine.models.memory import available_bytes
 from engine.models.recording import LayerRecord, Recording
 from engine.progress import Progress, checkpoint, silent
+
+
+def _require_room(layers: Sequence[TranscoderLayer], device: torch.device) -> None:
+    """`MachineError` where the active features' decoder rows, known now, would not fit into what is free."""
+    needed, free = sum(layer.rows_bytes for layer in layers), available_bytes(device)
+    if needed > free:
+        active = sum(len(layer.position) for layer in layers)
+        raise MachineError(
+            f"The {active:,} features active on this prompt need about {needed / 2**30:.1f} GB of memory and "
+            f"{free / 2**30:.1f} GB are free; use a shorter prompt, or close other programs."
+        )
 
 
 class TranscoderFeatures:
@@ -38,6 +51,7 @@ class TranscoderFeatures:
             checkpoint(cancel)
             progress("Reading features", layer / len(records))
             layers.append(TranscoderLayer(transcoder, layer, records, gain, first))
+        _require_room(layers, records[0].pre.device)
         for layer, here in enumerate(layers):
             here.bias, here.error = self._constants(layer, layers, records[layer], first)
         return layers

@@ -1,23 +1,21 @@
-"""This program's side of the comparison: `python side_loupe.py MODEL DICTIONARY`."""
+"""This program's side of the comparison: `python -m tests.benchmarks.side_loupe MODEL DICTIONARY`."""
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
-
 import numpy as np
-import spoken
 import torch
 
 from engine import load_features, load_model, trace
 from engine.tracing import Prompt, Target, TraceSpec
+from engine.tracing.products import linear_for
 from engine.tracing.run import versions
+from tests.benchmarks import spoken
+
+GEMM_ROWS, GEMM_WIDTH = 2048, 576
 
 
 class Answers:
@@ -28,13 +26,21 @@ class Answers:
         self.features = load_features(dictionary, self.model, trust=True)
 
     def about(self) -> dict[str, Any]:
-        """Versions and threads."""
-        return {"versions": versions(), "threads": torch.get_num_threads()}
+        """Versions and threads, and the model's sizes."""
+        layer = self.model.weights.layers[0].attention
+        sizes = {
+            "d": self.model.weights.d_model,
+            "layers": self.model.weights.n_layers,
+            "heads": layer.n_heads,
+            "kv_heads": layer.n_kv_heads,
+            "head": layer.d_head,
+        }
+        return {"versions": versions(), "threads": torch.get_num_threads(), "sizes": sizes}
 
     def gemm(self) -> float:
         """The machine's best float32 matrix product at the sizes of a sweep, in GFLOP/s."""
-        x, weight = torch.randn(4096, 576), torch.randn(576, 576)
-        ways = [lambda: torch.mm(x, weight.T), lambda: torch.nn.functional.linear(x, weight)]
+        x, weight = torch.randn(GEMM_ROWS, GEMM_WIDTH), torch.randn(GEMM_WIDTH, GEMM_WIDTH)
+        ways = [lambda: torch.mm(x, weight.T), lambda: linear_for(x)(x, weight)]
         if torch.backends.mkldnn.is_available():
             ways.append(lambda: torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], ""))
         best = float("inf")
@@ -44,7 +50,7 @@ class Answers:
                 started = time.perf_counter()
                 way()
                 best = min(best, time.perf_counter() - started)
-        return 2 * 4096 * 576 * 576 / best / 1e9
+        return 2 * GEMM_ROWS * GEMM_WIDTH * GEMM_WIDTH / best / 1e9
 
     def encode(self, text: str) -> list[int]:
         """Token ids, the special first one included."""
@@ -56,7 +62,7 @@ class Answers:
         nodes: list[list[int]] | None = None,
         budget: int = 1000,
         out: str | None = None,
-        precision: str | None = None,
+        precision: str = "float32",
     ) -> dict[str, Any]:
         """One trace of exactly these nodes (layer, position, feature), or of a budget."""
         forced = None if nodes is None else tuple((a, b, c) for a, b, c in nodes)
@@ -86,7 +92,7 @@ class Answers:
             "memory": used,
             "phases": found.report["seconds"],
             "conservation": found.report["conservation_error"],
-            "edges": graph.n_edges,
+            "active": found.report["active_features"],
         }
 
 

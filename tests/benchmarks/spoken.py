@@ -51,17 +51,18 @@ def answer(handlers: dict[str, Callable[..., Any]]) -> None:
 class Side:
     """The asking end: one program, its process, its answers."""
 
-    def __init__(self, python: str, script: str, *arguments: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, python: str, *arguments: str) -> None:
         import subprocess
 
         self.log: list[str] = []
         self._process = subprocess.Popen(
-            [python, script, *arguments],
+            [python, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, **(environment or {})},
+            # Threads that wait do not spin: nobody else runs meanwhile, but each program's own pieces do.
+            env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
         )
         threading.Thread(target=self._drain, daemon=True).start()
 
