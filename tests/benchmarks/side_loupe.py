@@ -71,7 +71,7 @@ class Answers:
         )
         before = spoken.peak_reset()
         started, worked = time.perf_counter(), time.process_time()
-        found = trace(self.model, self.features, spec)
+        found = trace(self.model, self.features, spec, reuse=False)
         seconds, work = time.perf_counter() - started, time.process_time() - worked
         used = spoken.peak() - before
         graph = found.graph
