@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 
+from app.finding import Finding
 from app.growing import same_node
 from app.prompt_state import PromptState
 from app.unsaved import is_unsaved, new_unsaved_path
@@ -109,6 +110,7 @@ class Session(QObject):
         self._left: int | None = None  # the trace that was open before the one that grows
         # Where the open trace's dictionary was loaded from.
         self.features_source = ""
+        self.finding = Finding(self)
 
     # ---- the project -------------------------------------------------------------------------------------------
 

@@ -170,6 +170,7 @@ class MainWindow(QMainWindow):
             session.historyChanged,
             session.visitedChanged,
             session.selectionChanged,
+            session.finding.changed,
             self.runs.modelChanged,
             self.host.started,
             self.host.ended,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from PySide6.QtCore import QEvent, QPointF, Qt, Signal, Slot
 from PySide6.QtGui import QFocusEvent, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
@@ -140,6 +142,13 @@ class GraphCanvas(QWidget):
             self._stage.scene.annotate(pins, labels, groups)
             self._surface.restyle()
             self._show_card()
+
+    def set_found(self, found: NDArray[np.bool_] | None) -> None:
+        """Light up the nodes a search found, (N,), and let the others step back; None ends it."""
+        scene = self._stage.scene
+        if scene is not None and (found is None or len(found) == scene.graph.n_nodes):
+            scene.found = found
+            self._surface.restyle()
 
     def set_theme(self, theme: Theme) -> None:
         """Draw in other colours."""

@@ -1,4 +1,4 @@
-"""Marks on few nodes: pinned, in a supernode, being grouped, hovered, selected."""
+"""Marks on few nodes: pinned, in a supernode, found, being grouped, hovered, selected."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ class RingsLayer(Layer):
                 self._ring(painter, node, group.colour, 2.0, 2.0)
         for node in scene.pins[:MOST_RINGS]:
             self._ring(painter, node, theme.graph.text, 1.8, -0.4)
+        for node in scene.shown_found()[:MOST_RINGS].tolist():
+            self._ring(painter, node, theme.accent, 1.4, 2.2)
         for node in self.stage.grouping:
             self._ring(painter, node, theme.accent, 2.0, 3.5, Qt.PenStyle.DotLine)
         if scene.hovered != scene.selected:

@@ -68,6 +68,7 @@ class Scene:
     selected: int = NOTHING
     hovered: int = NOTHING
     size_by: SizeBy = SizeBy.INFLUENCE
+    found: NDArray[np.bool_] | None = None  # (N,) what a search found; None while nothing is looked for
 
     def __post_init__(self) -> None:
         self.ranking = EdgeRanking(self.graph)
@@ -109,6 +110,13 @@ class Scene:
     def is_shown(self, node: int) -> bool:
         """Whether `node` is a node that can be seen."""
         return 0 <= node < self.graph.n_nodes and bool(self.node_shown[node])
+
+    def shown_found(self) -> NDArray[np.int64]:
+        """Nodes found that can be seen, the most influential first."""
+        if self.found is None:
+            return np.empty(0, dtype=np.int64)
+        nodes = np.flatnonzero(self.found & self.node_shown)
+        return nodes[np.argsort(-np.nan_to_num(self.graph.influence[nodes]), kind="stable")]
 
     # -- edges --------------------------------------------------------------------------------------------------------
 

@@ -124,9 +124,14 @@ class Stage:
         self.faded = np.zeros(n, dtype=np.bool_)
         if scene.is_shown(scene.selected):
             self.tints[nodes] = ramp_index(shares, self.domain, STEPS)
+        if scene.is_shown(scene.selected) or scene.found is not None:
             self.faded[:] = True
             self.faded[nodes] = False
-            self.faded[[scene.selected, *scene.pins]] = False
+            self.faded[list(scene.pins)] = False
+            if scene.is_shown(scene.selected):
+                self.faded[scene.selected] = False
+            if scene.found is not None:
+                self.faded[scene.found] = False
         self.style_changes += 1
 
     def measure(self) -> None:

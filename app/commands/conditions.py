@@ -21,6 +21,11 @@ class Conditions:
         """A graph is open."""
         return self.session.graph is not None
 
+    def has_found(self) -> bool:
+        """A search found nodes."""
+        found = self.session.finding.found
+        return found is not None and bool(found.any())
+
     def has_selection(self) -> bool:
         """A node is selected."""
         return self.session.graph is not None and self.session.selected >= 0

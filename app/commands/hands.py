@@ -98,10 +98,33 @@ class Hands:
     # ---- focus -------------------------------------------------------------------------------------------------
 
     def find(self) -> None:
-        """Put the cursor into the table's filter."""
-        self.window.look.show_table(True)
-        self._focus(self.window.area.table.filter)
-        self.window.area.table.filter.selectAll()
+        """Open the find bar, with the cursor in it."""
+        self.window.area.find_bar.open()
+
+    def find_next(self) -> None:
+        """Select the next node found."""
+        self.session.finding.step(1)
+
+    def find_previous(self) -> None:
+        """Select the node found before this one."""
+        self.session.finding.step(-1)
+
+    def find_filters(self) -> None:
+        """Show or hide the small controls of the find bar."""
+        self.window.area.find_bar.toggle_filters()
+
+    def find_filters_shown(self) -> bool:
+        """Whether the small controls of the find bar are shown."""
+        bar = self.window.area.find_bar
+        return bar.is_open and not bar.filters.isHidden()
+
+    def find_close(self) -> None:
+        """Close the find bar."""
+        self.window.area.find_bar.close_bar()
+
+    def find_is_open(self) -> bool:
+        """Whether the find bar is open."""
+        return self.window.area.find_bar.is_open
 
     def go_prompt(self) -> None:
         """Go to the prompt."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtGui import QContextMenuEvent
+from PySide6.QtGui import QContextMenuEvent, QKeyEvent
 from PySide6.QtWidgets import QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from app.canvas import GraphCanvas
 from app.commands import Edits, Registry
 from app.panels.banner import Banner
+from app.panels.find_bar import FindBar
 from app.panels.node_table import NodeTable
 from app.panels.start_page import StartPage
 from app.panels.view_strip import ViewStrip
@@ -42,6 +43,7 @@ class GraphArea(QWidget):
         self.strip = ViewStrip(session, registry)
         self.canvas = GraphCanvas()
         self.table = NodeTable(session)
+        self.find_bar = FindBar(session, registry)
         self.splitter = QSplitter(Qt.Orientation.Vertical)
         self.splitter.setObjectName("graph-splitter")
         self.splitter.addWidget(self.canvas)
@@ -55,6 +57,7 @@ class GraphArea(QWidget):
         column.setSpacing(0)
         column.addWidget(self.banner)
         column.addWidget(self.strip)
+        column.addWidget(self.find_bar)
         column.addWidget(self.splitter, 1)
         self.stack = QStackedWidget()
         self.stack.addWidget(start)
@@ -71,6 +74,7 @@ class GraphArea(QWidget):
         session.viewChanged.connect(self._show_view)
         session.annotationsChanged.connect(self._show_annotations)
         session.selectionChanged.connect(self._show_selection)
+        session.finding.changed.connect(self._show_found)
         theme_watcher().changed.connect(self._restyle)
         self._show_graph()
 
@@ -84,6 +88,11 @@ class GraphArea(QWidget):
             self.stack.setCurrentIndex(0 if session.graph is None else 1)
             self.canvas.set_graph(session.graph, session.view)
         self._show_annotations()
+        self._show_found()
+
+    @Slot()
+    def _show_found(self) -> None:
+        self.canvas.set_found(self.session.finding.found)
 
     @Slot()
     def _show_view(self) -> None:
@@ -118,6 +127,13 @@ class GraphArea(QWidget):
     def _label(self, node: int) -> None:
         self.session.select(node)
         self.registry.run("edit.label")
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Escape that meant nothing to the graph or the table closes the find bar."""
+        if event.key() == Qt.Key.Key_Escape and self.find_bar.is_open:
+            self.find_bar.close_bar()
+            return
+        super().keyPressEvent(event)
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
         """What can be done with the node under the pointer."""

@@ -1,4 +1,4 @@
-"""The node table: the graph's accessible twin, sortable, filterable, bound to the same selection."""
+"""The node table: the graph's accessible twin, sortable, narrowed by the find bar, bound to the same selection."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from PySide6.QtWidgets import (
     QCheckBox,
     QHBoxLayout,
     QHeaderView,
-    QLineEdit,
     QTableView,
     QVBoxLayout,
     QWidget,
 )
 
 from app.panels.plain import MutedLabel, tip
-from app.reading import KIND_WORDS, kind_of, layer_word, number, search_text, token_word
+from app.reading import KIND_WORDS, kind_of, layer_word, number, token_word
 from app.session import Session
 from engine.graphs import NodeKind
 
@@ -59,26 +58,14 @@ class NodeTableModel(QAbstractTableModel):
         super().__init__(parent)
         self._session = session
         self._rows: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
-        self._words = ""
-        self._texts: dict[int, str] = {}
         self._all_nodes = False
         self._sort = (7, Qt.SortOrder.DescendingOrder)
 
     # ---- what is shown -----------------------------------------------------------------------------------------
 
-    def set_words(self, words: str) -> None:
-        """Show only nodes that hold every word typed."""
-        self._words = words.lower().strip()
-        self.refill()
-
     def set_all_nodes(self, on: bool) -> None:
         """Show the nodes the sliders hide, too."""
         self._all_nodes = on
-        self.refill()
-
-    def forget_texts(self) -> None:
-        """Another graph or other labels: what is searched changes."""
-        self._texts.clear()
         self.refill()
 
     def refill(self) -> None:
@@ -91,21 +78,9 @@ class NodeTableModel(QAbstractTableModel):
         graph, view = self._session.graph, self._session.view
         if graph is None or view is None:
             return np.zeros(0, dtype=np.int64)
-        nodes = np.arange(graph.n_nodes) if self._all_nodes else np.flatnonzero(view.nodes)
-        words = self._words.split()
-        if not words:
-            return nodes.astype(np.int64)
-        kept = [node for node in nodes if all(word in self._text(int(node)) for word in words)]
-        return np.array(kept, dtype=np.int64)
-
-    def _text(self, node: int) -> str:
-        text = self._texts.get(node)
-        if text is None:
-            graph = self._session.graph
-            assert graph is not None
-            label = self._session.annotations.labels.get(node, "")
-            text = self._texts[node] = search_text(graph, node, label)
-        return text
+        listed = np.ones(graph.n_nodes, dtype=np.bool_) if self._all_nodes else view.nodes
+        found = self._session.finding.found
+        return np.flatnonzero(listed if found is None else listed & found)
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         """Order the rows by a column; ties keep their order."""
@@ -210,7 +185,7 @@ class NodeTableModel(QAbstractTableModel):
 
 
 class NodeTable(QWidget):
-    """The table with its filter."""
+    """The table; while something is looked for, of what was found."""
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -234,33 +209,27 @@ class NodeTable(QWidget):
         header.setHighlightSections(False)
         self._letters = 0
         self._fit_text()
-        self.filter = QLineEdit()
-        self.filter.setObjectName("node-filter")
-        self.filter.setPlaceholderText("Find nodes: label, token, L12, 503, error…   (/)")
-        self.filter.setAccessibleName("Find nodes")
-        self.filter.setClearButtonEnabled(True)
         self.everything = QCheckBox("Also hidden nodes")
         self.everything.setToolTip("List the nodes the sliders hide, too; choosing one brings it into view")
         self.count = MutedLabel()
         row = QHBoxLayout()
-        row.addWidget(self.filter, 1)
-        row.addWidget(self.everything)
         row.addWidget(self.count)
+        row.addStretch(1)
+        row.addWidget(self.everything)
         column_box = QVBoxLayout(self)
         column_box.setContentsMargins(8, 4, 8, 4)
         column_box.setSpacing(4)
         column_box.addLayout(row)
         column_box.addWidget(self.table, 1)
         self._following = False
-        self.filter.textChanged.connect(self.nodes.set_words)
-        self.filter.returnPressed.connect(self._to_table)
         self.everything.toggled.connect(self.nodes.set_all_nodes)
         self.nodes.modelReset.connect(self._counted)
         selection = self.table.selectionModel()
         assert selection is not None
         selection.currentRowChanged.connect(self._current)
-        session.traceChanged.connect(self.nodes.forget_texts)
-        session.annotationsChanged.connect(self.nodes.forget_texts)
+        session.traceChanged.connect(self.nodes.refill)
+        session.annotationsChanged.connect(self.nodes.refill)
+        session.finding.changed.connect(self.nodes.refill)
         session.viewChanged.connect(self.nodes.refill)
         session.selectionChanged.connect(self._follow)
         self._counted()
@@ -285,7 +254,8 @@ class NodeTable(QWidget):
     def _counted(self) -> None:
         graph = self.session.graph
         total = 0 if graph is None else graph.n_nodes
-        self.count.setText(f"{self.nodes.rowCount():,} of {total:,}")
+        words = "nodes" if self.session.finding.found is None else "nodes found"
+        self.count.setText(f"{self.nodes.rowCount():,} of {total:,} {words}")
         self._follow(self.session.selected)
 
     @Slot(QModelIndex, QModelIndex)
@@ -303,9 +273,3 @@ class NodeTable(QWidget):
             self.table.setCurrentIndex(self.nodes.index(row, 0))
             self.table.selectRow(row)
         self._following = False
-
-    @Slot()
-    def _to_table(self) -> None:
-        if self.nodes.rowCount():
-            self.table.setFocus(Qt.FocusReason.ShortcutFocusReason)
-            self.table.setCurrentIndex(self.nodes.index(0, 0))

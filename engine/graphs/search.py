@@ -9,7 +9,7 @@ A query is terms with blanks between them; a node is found if all of them hold. 
     position:4          its token's number; position:-1 is the last; ranges and lists as for layers
     feature:503         the number of the feature
     kind:error          feature, error, embedding, bias or logit; kind:feature,logit either
-    sign:+  sign:-      its effect on the target, along all paths, is positive or negative
+    sign:+  sign:-      its effect on the target, along all paths in the graph, is positive or negative
     activation>2.5      also >=, <, <= and =; influence>=1% works the same
     is:pinned           also is:labelled and is:grouped
     -term               the term does not hold
@@ -50,6 +50,35 @@ _COMPARE: dict[str, Callable[[NDArray[np.float64], float], Mask]] = {
 
 
 @dataclass(frozen=True)
+class Term:
+    """One term of a query as it is written: `query[start:end]`, blanks around it left out."""
+
+    start: int
+    end: int
+    no: bool  # "-" stands before it: it must not hold
+    key: str  # lower case; "" for plain words
+    sign: str  # ":", ">", ">=", "<", "<=" or "="; "" for plain words
+    text: str  # without quotation marks
+    quoted: bool
+
+
+def query_terms(query: str) -> list[Term]:
+    """The terms of a query in order. Raises `RequestError` for a quotation mark that stands alone."""
+    terms: list[Term] = []
+    at, end = 0, len(query.rstrip())
+    while at < end:
+        match = _TERM.match(query, at)
+        if match is None or not match["term"]:
+            raise RequestError("A quotation mark stands alone in the search; put one at both ends of the words.")
+        quoted = match["quoted"] is not None
+        text = match["quoted"] if quoted else match["bare"]
+        key = (match["key"] or "").lower()
+        terms.append(Term(match.start("term"), match.end(), bool(match["no"]), key, match["sign"] or "", text, quoted))
+        at = match.end()
+    return terms
+
+
+@dataclass(frozen=True)
 class Names:
     """What a person added to the nodes: labels, pins, and for each node the names of the supernodes it is in."""
 
@@ -76,36 +105,37 @@ class NodeSearch:
             "is": self._state,
         }
 
+    def with_names(self, names: Names) -> NodeSearch:
+        """The same graph with other names; what the edges say is not worked out again."""
+        other = NodeSearch(self.graph, names)
+        if "_effect" in self.__dict__:
+            other._effect = self._effect
+        return other
+
     def find(self, query: str) -> Mask:
         """(N,) which nodes the query finds; all of them for an empty one.
 
         Raises `RequestError` with one sentence about the first term that is not understood.
         """
         found = np.ones(self.graph.n_nodes, dtype=np.bool_)
-        at = 0
-        while at < len(query.rstrip()):
-            match = _TERM.match(query, at)
-            if match is None or not match["term"]:
-                raise RequestError("A quotation mark stands alone in the search; put one at both ends of the words.")
-            held = self._held(match)
-            found &= ~held if match["no"] else held
-            at = match.end()
+        for term in query_terms(query):
+            held = self._held(term)
+            found &= ~held if term.no else held
         return found
 
-    def _held(self, match: re.Match[str]) -> Mask:
-        key, sign = (match["key"] or "").lower(), match["sign"]
-        text = match["quoted"] if match["quoted"] is not None else match["bare"]
+    def _held(self, term: Term) -> Mask:
+        key, sign, text = term.key, term.sign, term.text
         if not key:
-            layer = _LAYER_WORD.match(text) if match["quoted"] is None else None
+            layer = None if term.quoted else _LAYER_WORD.match(text)
             return self._ranges(layer[1], "layer", self.graph.layer) if layer else _contains(self._texts, text)
         if not text:
-            raise RequestError(f"Nothing follows {match['key']}{sign} in the search; add what it should be.")
+            raise RequestError(f"Nothing follows {key}{sign} in the search; add what it should be.")
         if key in ("activation", "influence"):
             return self._amount(key, sign, text)
         if key not in self._words or sign != ":":
             known = ", ".join(f"{one}:" for one in self._words)
             raise RequestError(
-                f"The search does not know {match['key'][:40] + sign!r}; it knows {known} activation> and influence>, "
+                f"The search does not know {key[:40] + sign!r}; it knows {known} activation> and influence>, "
                 "and takes anything in quotation marks as text."
             )
         return self._words[key](text)

@@ -145,7 +145,7 @@ def test_slash_finds_and_letters_typed_there_are_letters(open_window: MainWindow
     window = open_window
     window.area.canvas.setFocus()
     qtbot.keyClick(window.area.canvas, Qt.Key.Key_Slash)
-    field = window.area.table.filter
+    field = window.area.find_bar.line
     qtbot.waitUntil(field.hasFocus)
     window.session.select(10)
     qtbot.keyClicks(field, "pl")

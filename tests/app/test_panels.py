@@ -77,22 +77,6 @@ def test_table_canvas_and_inspector_share_one_selection(open_window: MainWindow)
     assert window.inspector.page.isVisible()
 
 
-def test_finding_by_label_token_and_layer(open_window: MainWindow, graph: AttributionGraph) -> None:
-    window, table = open_window, open_window.area.table
-    node = int(graph.of_kind(NodeKind.FEATURE)[3])
-    window.edits.pin([node])
-    window.edits.label(node, "says Texas")
-    table.filter.setText("SAYS tex")
-    assert [table.nodes.node_at(row) for row in range(table.nodes.rowCount())] == [node]
-    table.filter.setText(f"L{int(graph.layer[node])} feature")
-    found = [table.nodes.node_at(row) for row in range(table.nodes.rowCount())]
-    assert node in found
-    assert all(int(graph.layer[one]) == int(graph.layer[node]) for one in found)
-    table.filter.setText("no such thing")
-    assert table.nodes.rowCount() == 0
-    assert table.count.text().startswith("0 of")
-
-
 def test_connections_are_sorted_searchable_and_lead_on(
     open_window: MainWindow, graph: AttributionGraph, qtbot: QtBot
 ) -> None:
