@@ -365,7 +365,7 @@ class GraphCanvas(QWidget):
         if scene is None or node == scene.hovered:
             return
         scene.hovered = node
-        self._surface.restyle()
+        self._surface.rehover()
         self._show_card()
         self.hoverChanged.emit(node)
 

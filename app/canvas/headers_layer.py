@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QPainter, QPen
+from PySide6.QtGui import QColor, QPainter, QPen, QPixmap
 
 from app.canvas.camera import Margins
 from app.canvas.layer import Layer
 from app.canvas.scene import NOTHING, Scene
 from app.canvas.stage import Stage
 from engine.graphs.glyphs import column_name, percent, row_name, spread_apart
-from engine.graphs.graph import NodeKind
 
 SLANT = 38.0  # degrees, of token texts that do not fit side by side
 LONGEST_TOKEN = 96.0  # pixels
@@ -59,77 +58,167 @@ def plan_margins(stage: Stage) -> tuple[Margins, bool]:
 
 
 class HeadersLayer(Layer):
-    """Layer names at the left, tokens below, logits and their probabilities above."""
+    """Layer names at the left, tokens below, logits and their probabilities above.
+
+    They are a hundred texts and stay the same while the pointer moves over the nodes: from the second frame on which
+    shows the same they are one picture, and only the names of what is hovered are written over it.
+    """
 
     depth = 5
 
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
+        self._key: tuple[object, ...] = ()
+        self._picture: QPixmap | None = None
+        self._logit_texts: list[LogitText] = []
+        self._row_heights: list[float] = []  # of the row names that are written
+        self.texts = 0  # written for the last frame
+
     def paint_layer(self, painter: QPainter) -> None:
+        self.texts = 0
+        key = self.stage.still()
+        if key != self._key:
+            self._key, self._picture = key, None
+            self._logit_texts = place_logits(self.stage)
+            self._paint_still(painter)
+        else:
+            if self._picture is None:
+                self._picture = self._painted()
+            ratio = self._picture.devicePixelRatio()
+            for strip in self._strips():
+                source = QRectF(strip.x() * ratio, strip.y() * ratio, strip.width() * ratio, strip.height() * ratio)
+                painter.drawPixmap(strip, self._picture, source)
+        self._paint_active(painter)
+
+    def _strips(self) -> tuple[QRectF, ...]:
+        """Whole pixels above, below and left of the drawing."""
+        rect, inner, margins = self.stage.rect, self.stage.inner, self.stage.camera.margins
+        bottom = math.floor(inner.bottom())
+        return (
+            QRectF(0, 0, rect.width(), math.ceil(margins.top)),
+            QRectF(0, bottom, rect.width(), math.ceil(rect.height()) - bottom),
+            QRectF(0, 0, math.ceil(margins.left) + 1, rect.height()),
+        )
+
+    def _painted(self) -> QPixmap:
+        rect, ratio = self.stage.rect, self.stage.ratio
+        picture = QPixmap(math.ceil(rect.width() * ratio), math.ceil(rect.height() * ratio))
+        picture.setDevicePixelRatio(ratio)
+        picture.fill(QColor(self.stage.theme.graph.background))  # opaque, so that text is smoothed as on the window
+        painter = QPainter(picture)
+        self._paint_still(painter)
+        painter.end()
+        return picture
+
+    def _paint_still(self, painter: QPainter) -> None:
+        """Everything that hovering does not change."""
         stage = self.stage
-        scene, theme = stage.scene, stage.theme
+        scene, theme, inner, margins = stage.scene, stage.theme, stage.inner, stage.camera.margins
         assert scene is not None
-        rect, inner = stage.rect, stage.inner
-        margins = stage.camera.margins
-        background = QColor(theme.graph.background)
-        for strip in (
-            QRectF(0, 0, rect.width(), margins.top),
-            QRectF(0, inner.bottom(), rect.width(), margins.bottom),
-            QRectF(0, 0, margins.left, rect.height()),
-        ):
-            painter.fillRect(strip, background)
-        focus = scene.hovered if scene.hovered != NOTHING else scene.selected
-        shown = scene.is_shown(focus)
+        for strip in self._strips():
+            painter.fillRect(strip, QColor(theme.graph.background))
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         edges_x, edges_y = stage.grid()
-        self._rows(painter, scene, edges_y, int(scene.layout.row[focus]) if shown else NOTHING)
-        self._columns(painter, scene, edges_x, int(scene.layout.column[focus]) if shown else NOTHING)
-        self._logits(painter, scene, focus)
+        self._rows(painter, scene, edges_y)
+        painter.setClipRect(self._column_clip())
+        last = -math.inf
+        for column in range(len(scene.layout.positions)):
+            middle = float(edges_x[column] + edges_x[column + 1]) / 2
+            if not stage.rotated_tokens or middle - last >= stage.metrics.height() * 0.9:
+                last = middle if self._column(painter, scene, edges_x, column, False) else last
+        painter.setClipRect(self._strips()[0])
+        for item in self._logit_texts:
+            self._logit(painter, scene, item, False)
+        painter.setClipping(False)
         painter.setPen(QPen(QColor(theme.graph.rule), 1.0))
         x, bottom = math.floor(margins.left) + 0.5, math.floor(inner.bottom()) + 0.5
-        painter.drawLines([QLineF(x, margins.top, x, bottom), QLineF(x, bottom, rect.width(), bottom)])
+        painter.drawLines([QLineF(x, margins.top, x, bottom), QLineF(x, bottom, stage.rect.width(), bottom)])
+
+    def _paint_active(self, painter: QPainter) -> None:
+        """The names of the row, the token and the logit in focus, over the others."""
+        stage, scene = self.stage, self.stage.scene
+        assert scene is not None
+        focus = scene.hovered if scene.hovered != NOTHING else scene.selected
+        if not scene.is_shown(focus):
+            return
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        edges_x, edges_y = stage.grid()
+        row, column = int(scene.layout.row[focus]), int(scene.layout.column[focus])
+        self._active_row(painter, scene, float(edges_y[row] + edges_y[row + 1]) / 2, row)
+        painter.setClipRect(self._column_clip())
+        self._column(painter, scene, edges_x, column, True)
+        painter.setClipRect(self._strips()[0])
+        for item in self._logit_texts:
+            if item.node == focus:
+                self._logit(painter, scene, item, True)
+        painter.setClipping(False)
 
     def _write(self, painter: QPainter, box: QRectF, align: Qt.AlignmentFlag, text: str, active: bool) -> None:
         theme = self.stage.theme
+        if active:
+            painter.fillRect(box, QColor(theme.graph.background))
         painter.setFont(self.stage.bold if active else self.stage.font)
         painter.setPen(QColor(theme.link if active else theme.graph.muted))
         painter.drawText(box, _FLAGS[align], text)
+        self.texts += 1
 
-    def _rows(self, painter: QPainter, scene: Scene, edges: np.ndarray, active: int) -> None:
-        """Names from the focused row outwards, skipping those for which there is no room."""
+    # -- rows ---------------------------------------------------------------------------------------------------------
+
+    def _rows(self, painter: QPainter, scene: Scene, edges: np.ndarray) -> None:
+        """Names of the rows, skipping those for which there is no room."""
         stage, inner = self.stage, self.stage.inner
         line = stage.metrics.height()
         middles = (edges[:-1] + edges[1:]) / 2
         rows = np.flatnonzero(scene.layout.row_used).tolist()
-        taken: list[float] = []
+        self._row_heights = []
         painter.setClipRect(QRectF(0, inner.top() - line / 2, stage.camera.margins.left, inner.height() + line))
-        ends = [row for row in (active, rows[-1] if rows else NOTHING, rows[0] if rows else NOTHING) if row != NOTHING]
-        for row in dict.fromkeys([*ends, *rows]):
+        for row in dict.fromkeys([*rows[-1:], *rows]):
             y = float(middles[row])
-            if inner.top() - 2 <= y <= inner.bottom() + 2 and all(abs(y - other) >= line * 0.86 for other in taken):
-                taken.append(y)
-                box = QRectF(0, y - line / 2, stage.camera.margins.left - 9, line)
+            free = all(abs(y - other) >= line * 0.86 for other in self._row_heights)
+            if inner.top() - 2 <= y <= inner.bottom() + 2 and free:
+                self._row_heights.append(y)
                 name = row_name(int(scene.layout.layers[row]), scene.graph.n_layers)
-                self._write(painter, box, Qt.AlignmentFlag.AlignRight, name, row == active)
+                self._write(painter, self._row_box(y), Qt.AlignmentFlag.AlignRight, name, False)
         painter.setClipping(False)
 
-    def _columns(self, painter: QPainter, scene: Scene, edges: np.ndarray, active: int) -> None:
+    def _row_box(self, y: float) -> QRectF:
+        line = self.stage.metrics.height()
+        return QRectF(0, y - line / 2, self.stage.camera.margins.left - 9, line)
+
+    def _active_row(self, painter: QPainter, scene: Scene, y: float, row: int) -> None:
+        """In place of the names that it would cover in part."""
+        inner, line = self.stage.inner, self.stage.metrics.height()
+        if not inner.top() - 2 <= y <= inner.bottom() + 2:
+            return
+        for other in self._row_heights:
+            if 0 < abs(y - other) < line * 0.86:
+                painter.fillRect(self._row_box(other), QColor(self.stage.theme.graph.background))
+        name = row_name(int(scene.layout.layers[row]), scene.graph.n_layers)
+        self._write(painter, self._row_box(y), Qt.AlignmentFlag.AlignRight, name, True)
+
+    # -- columns ------------------------------------------------------------------------------------------------------
+
+    def _column_clip(self) -> QRectF:
         stage, inner = self.stage, self.stage.inner
-        line, top = stage.metrics.height(), inner.bottom()
-        painter.setClipRect(QRectF(0 if stage.rotated_tokens else inner.left(), top, stage.rect.width(), 400))
-        last = -math.inf
-        for column, position in enumerate(scene.layout.positions.tolist()):
-            name = column_name(scene.graph, position)
-            # Upright texts stay in sight as long as any of their column does.
-            low, high = max(float(edges[column]), inner.left()), min(float(edges[column + 1]), inner.right() + 8)
-            middle = float(edges[column] + edges[column + 1]) / 2
-            if stage.rotated_tokens:
-                if middle >= inner.left() - 4 and (middle - last >= line * 0.9 or column == active):
-                    last = middle
-                    self._slanted(painter, middle, top, name, column == active)
-            elif high - low >= 8:
-                shown = stage.shortened(name, high - low - 3)
-                box = QRectF(low, top + 3, high - low, line + 4)
-                self._write(painter, box, Qt.AlignmentFlag.AlignHCenter, shown, column == active)
-        painter.setClipping(False)
+        return QRectF(0 if stage.rotated_tokens else inner.left(), inner.bottom() + 1, stage.rect.width(), 400)
+
+    def _column(self, painter: QPainter, scene: Scene, edges: np.ndarray, column: int, active: bool) -> bool:
+        """Write a token's text; False where none of it is in sight."""
+        stage, inner = self.stage, self.stage.inner
+        name = column_name(scene.graph, int(scene.layout.positions[column]))
+        middle = float(edges[column] + edges[column + 1]) / 2
+        if stage.rotated_tokens:
+            if not inner.left() - 4 <= middle <= stage.rect.width() + LONGEST_TOKEN:
+                return False
+            self._slanted(painter, middle, inner.bottom(), name, active)
+            return True
+        # Upright texts stay in sight as long as any of their column does.
+        low, high = max(float(edges[column]), inner.left()), min(float(edges[column + 1]), inner.right() + 8)
+        if high - low < 8:
+            return False
+        box = QRectF(low, inner.bottom() + 3, high - low, stage.metrics.height() + 4)
+        self._write(painter, box, Qt.AlignmentFlag.AlignHCenter, stage.shortened(name, high - low - 3), active)
+        return True
 
     def _slanted(self, painter: QPainter, middle: float, top: float, name: str, active: bool) -> None:
         stage = self.stage
@@ -139,31 +228,39 @@ class HeadersLayer(Layer):
         painter.translate(middle + line * 0.25, top + 5)
         painter.rotate(-SLANT)
         box = QRectF(-LONGEST_TOKEN - 8, -line * 0.1, LONGEST_TOKEN + 8, line)
-        self._write(painter, box, Qt.AlignmentFlag.AlignRight, shown, active)
+        painter.setFont(stage.font)
+        painter.setPen(QColor(stage.theme.link if active else stage.theme.graph.muted))
+        # A bold text would not lie on the plain one, and there is no room to clear: twice, half a pixel apart.
+        for shift in (0.0, 0.5) if active else (0.0,):
+            painter.drawText(box.translated(-shift, 0), _FLAGS[Qt.AlignmentFlag.AlignRight], shown)
         painter.restore()
+        self.texts += 1
 
-    def _logits(self, painter: QPainter, scene: Scene, focus: int) -> None:
+    # -- logits -------------------------------------------------------------------------------------------------------
+
+    def _logit(self, painter: QPainter, scene: Scene, item: LogitText, active: bool) -> None:
         stage, theme = self.stage, self.stage.theme
         margins = stage.camera.margins
         line = stage.metrics.height()
-        for item in place_logits(stage):
-            active = item.node == focus
-            painter.setPen(QPen(QColor(theme.link if active else theme.graph.muted), 1.0))
-            painter.drawPolyline(
-                [
-                    QPointF(item.middle, line + 8),
-                    QPointF(item.middle, line + 11),
-                    QPointF(item.foot, margins.top - 4),
-                    QPointF(item.foot, margins.top),
-                ]
-            )
-            box = QRectF(item.middle - item.width / 2, 5, item.width, line + 2)
-            painter.setFont(stage.bold if active else stage.font)
-            painter.setPen(QColor(theme.link if active else theme.graph.text))
-            painter.drawText(box, _FLAGS[Qt.AlignmentFlag.AlignLeft], item.text)
-            painter.setFont(stage.font)
-            painter.setPen(QColor(theme.graph.muted))
-            painter.drawText(box, _FLAGS[Qt.AlignmentFlag.AlignRight], percent(scene.logit_probability(item.node)))
+        box = QRectF(item.middle - item.width / 2, 5, item.width, line + 2)
+        if active:
+            painter.fillRect(box, QColor(theme.graph.background))
+        painter.setPen(QPen(QColor(theme.link if active else theme.graph.muted), 1.0))
+        painter.drawPolyline(
+            [
+                QPointF(item.middle, line + 8),
+                QPointF(item.middle, line + 11),
+                QPointF(item.foot, margins.top - 4),
+                QPointF(item.foot, margins.top),
+            ]
+        )
+        painter.setFont(stage.bold if active else stage.font)
+        painter.setPen(QColor(theme.link if active else theme.graph.text))
+        painter.drawText(box, _FLAGS[Qt.AlignmentFlag.AlignLeft], item.text)
+        painter.setFont(stage.font)
+        painter.setPen(QColor(theme.graph.muted))
+        painter.drawText(box, _FLAGS[Qt.AlignmentFlag.AlignRight], percent(scene.logit_probability(item.node)))
+        self.texts += 1
 
 
 def place_logits(stage: Stage) -> list[LogitText]:
@@ -172,7 +269,7 @@ def place_logits(stage: Stage) -> list[LogitText]:
     if scene is None:
         return []
     inner, metrics = stage.inner, stage.metrics
-    seen = [node for node in scene.graph.of_kind(NodeKind.LOGIT).tolist() if scene.node_shown[node]]
+    seen = [node for node in scene.logits if scene.node_shown[node]]
     seen = [node for node in seen if inner.left() <= stage.x[node] <= inner.right() + 8]
     seen.sort(key=scene.logit_probability, reverse=True)
     texts: list[tuple[int, str, float]] = []

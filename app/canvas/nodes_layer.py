@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtGui import QPainter
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QPainter, QPixmap
 
 from app.canvas.layer import Layer
 from app.canvas.sprites import FILLS, Sprites
@@ -12,6 +15,7 @@ from app.canvas.stage import Stage
 from engine.graphs.glyphs import SIZES
 
 FADED = 0.28
+MANY = 2500  # glyphs from which on a picture of them is kept while nothing but the hover changes
 
 
 class NodesLayer(Layer):
@@ -28,8 +32,26 @@ class NodesLayer(Layer):
         self._order = np.empty(0, dtype=np.int64)
         self._places = np.empty((0, 2))
         self.drawn = 0  # glyphs in the last picture
+        self._key: tuple[object, ...] = ()
+        self._picture: QPixmap | None = None
 
     def paint_layer(self, painter: QPainter) -> None:
+        key = (*self.stage.still(), self.stage.style_changes)
+        if key != self._key or self.drawn < MANY:
+            self._key, self._picture = key, None
+            self._paint_glyphs(painter)
+            return
+        if self._picture is None:
+            rect, ratio = self.stage.rect, self.stage.ratio
+            self._picture = QPixmap(math.ceil(rect.width() * ratio), math.ceil(rect.height() * ratio))
+            self._picture.setDevicePixelRatio(ratio)
+            self._picture.fill(Qt.GlobalColor.transparent)
+            inner = QPainter(self._picture)
+            self._paint_glyphs(inner)
+            inner.end()
+        painter.drawPixmap(0, 0, self._picture)
+
+    def _paint_glyphs(self, painter: QPainter) -> None:
         stage = self.stage
         ratio = painter.device().devicePixelRatioF() if painter.device() is not None else stage.ratio
         key = (stage.theme, stage.glyph_scale, ratio)

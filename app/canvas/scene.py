@@ -10,8 +10,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from app.canvas.picking import NodeBins
 from engine.graphs.edge_ranking import LIVE_EDGES, EdgeRanking
-from engine.graphs.glyphs import SIZES, logit_index, size_levels
+from engine.graphs.glyphs import SIZES, size_levels
 from engine.graphs.graph import AttributionGraph, NodeKind
 from engine.graphs.layout import Layout, lay_out
 from engine.graphs.visible_text import visible_text
@@ -74,6 +75,13 @@ class Scene:
         self.ranking = EdgeRanking(self.graph)
         self.ranking.prepare()
         self._group_of: dict[int, Group] = {}
+        self.logits: list[int] = self.graph.of_kind(NodeKind.LOGIT).tolist()
+        self._logit_texts: dict[int, str] = dict(
+            zip(self.logits, map(visible_text, self.graph.logit_text), strict=True)
+        )
+        self._logit_weights: dict[int, float] = dict(
+            zip(self.logits, self.graph.logit_probability.tolist(), strict=True)
+        )
         self.show_all()
 
     # -- what is shown ------------------------------------------------------------------------------------------------
@@ -98,6 +106,14 @@ class Scene:
         """Place the shown nodes for the viewport."""
         self.layout: Layout = lay_out(self.graph, self.node_shown, node_size=SIZES[-1], viewport=self.viewport)
         self.shown = np.flatnonzero(self.node_shown)
+        self._connections: tuple[int, NDArray[np.int64], NDArray[np.float32]] | None = None
+        self._bins: NodeBins | None = None
+
+    def nearest(self, x: float, y: float, reach: float, scales: tuple[float, float]) -> int:
+        """The shown node nearest to a point of the layout, at most `reach` pixels away, or -1."""
+        if self._bins is None:
+            self._bins = NodeBins(self.shown, self.layout.x, self.layout.y, 2 * self.layout.pitch)
+        return self._bins.nearest(x, y, reach, scales)
 
     def annotate(self, pins: Sequence[int], labels: Mapping[int, str], groups: Sequence[Group]) -> None:
         """Take pins, labels and supernodes; numbers that are no nodes of this graph are left out."""
@@ -144,10 +160,13 @@ class Scene:
         """Nodes connected with the selected one (each once) and the signed share of the strongest edge to each."""
         if not self.is_shown(self.selected):
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
+        if self._connections is not None and self._connections[0] == self.selected:
+            return self._connections[1:]
         edges = self.ranking.of_node(self.selected, self.edge_shown, self.graph.n_edges)
         ends = np.where(self.graph.target[edges] == self.selected, self.graph.source[edges], self.graph.target[edges])
         nodes, first = np.unique(ends, return_index=True)  # the first of each is its strongest
-        return nodes.astype(np.int64), self.graph.share[edges[first]]
+        self._connections = self.selected, nodes.astype(np.int64), self.graph.share[edges[first]]
+        return self._connections[1:]
 
     # -- texts --------------------------------------------------------------------------------------------------------
 
@@ -176,11 +195,11 @@ class Scene:
 
     def logit_text(self, node: int) -> str:
         """A logit's token, visible."""
-        return visible_text(self.graph.logit_text[logit_index(self.graph, node)])
+        return self._logit_texts[node]
 
     def logit_probability(self, node: int) -> float:
         """A logit node's weight: its token's probability."""
-        return float(self.graph.logit_probability[logit_index(self.graph, node)])
+        return self._logit_weights[node]
 
     def size_levels(self) -> NDArray[np.intp]:
         """(N,) index into glyphs.SIZES."""

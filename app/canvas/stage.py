@@ -33,6 +33,7 @@ class Stage:
         self.ratio = 1.0  # device pixels in a pixel
         self.set_font(font)
         self.style_changes = 0
+        self.place_changes = 0
         self.rotated_tokens = False
         self.grouping: tuple[int, ...] = ()
         self.focused = False
@@ -50,6 +51,11 @@ class Stage:
         self.domain = LARGEST_DOMAIN
         self.tints: NDArray[np.intp] = np.empty(0, dtype=np.intp)
         self.faded: NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
+
+    def still(self) -> tuple[object, ...]:
+        """Equal as long as the camera, the layout and the colours are: what depends on them alone may be kept."""
+        size = self.camera.rect().size()
+        return self.place_changes, self.theme, self.ratio, size.width(), size.height()
 
     def set_font(self, font: QFont) -> None:
         """Take the canvas's font; headers and labels are a little smaller, and grow with it."""
@@ -97,6 +103,7 @@ class Stage:
         """Pixels of every node, after the camera or the layout moved."""
         if self.scene is not None:
             self.x, self.y = self.camera.to_pixels(self.scene.layout.x, self.scene.layout.y)
+        self.place_changes += 1
 
     def grid(self) -> tuple[Array, Array]:
         """Pixels of the column borders (C + 1,), and of the row borders (R + 1,) from the bottom to the top."""
@@ -108,17 +115,12 @@ class Stage:
         return x, y
 
     def choose(self) -> None:
-        """Edges, tints and fading, after selection, hover, pins or the view changed."""
+        """Edges, tints and fading, after selection, pins or the view changed."""
         scene = self.scene
         if scene is None:
             return
-        self.edges = scene.live_edges()
-        self.in_focus = scene.has_focus()
+        self.choose_edges()
         nodes, shares = scene.connections()
-        strength = np.abs(scene.graph.share[self.edges])
-        # Of the whole graph's strongest edges a few giants would leave all others pale.
-        strongest = float(np.quantile(strength, 1.0 if self.in_focus else 0.9)) if len(strength) else 0.0
-        self.domain = min(max(strongest, SMALLEST_DOMAIN), LARGEST_DOMAIN)
         n = scene.graph.n_nodes
         self.tints = np.full(n, -1, dtype=np.intp)
         self.faded = np.zeros(n, dtype=np.bool_)
@@ -133,6 +135,19 @@ class Stage:
             if scene.found is not None:
                 self.faded[scene.found] = False
         self.style_changes += 1
+
+    def choose_edges(self) -> None:
+        """Edges and the scale of their shares, after the hover changed; a selection keeps its scale and tints."""
+        scene = self.scene
+        if scene is None:
+            return
+        self.edges = scene.live_edges()
+        self.in_focus = scene.has_focus()
+        selected = scene.is_shown(scene.selected)
+        strength = np.abs(scene.connections()[1] if selected else scene.graph.share[self.edges])
+        # Of the whole graph's strongest edges a few giants would leave all others pale.
+        strongest = float(np.quantile(strength, 1.0 if self.in_focus else 0.9)) if len(strength) else 0.0
+        self.domain = min(max(strongest, SMALLEST_DOMAIN), LARGEST_DOMAIN)
 
     def measure(self) -> None:
         """Sizes of glyphs, after the graph or the choice of size changed."""

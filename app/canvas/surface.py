@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Signal, Slot
 from PySide6.QtGui import QFont, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QWidget
@@ -33,6 +32,7 @@ class Surface(MouseView):
         self.camera = Camera()
         self.stage = Stage(self.camera, theme, parent.font())
         self.fitted = True
+        self.paints = 0  # pictures drawn so far
         self.setCentralItem(self.camera)
         self.backdrop, self.edges = BackdropLayer(self.stage), EdgesLayer(self.stage)
         self.nodes, self.rings = NodesLayer(self.stage), RingsLayer(self.stage)
@@ -96,6 +96,11 @@ class Surface(MouseView):
         self.stage.choose()
         self.repaint_layers()
 
+    def rehover(self) -> None:
+        """Edges and marks, after nothing but the hover changed."""
+        self.stage.choose_edges()
+        self.repaint_layers()
+
     def remeasure(self) -> None:
         """Sizes of glyphs, after the scene's `size_by` changed."""
         self.stage.measure()
@@ -148,10 +153,8 @@ class Surface(MouseView):
         scene = self.stage.scene
         if scene is None or not len(scene.shown) or not self.stage.inner.adjusted(-6, -6, 6, 6).contains(pixel):
             return NOTHING
-        dx, dy = self.stage.x[scene.shown] - pixel.x(), self.stage.y[scene.shown] - pixel.y()
-        distance = dx * dx + dy * dy
-        nearest = int(np.argmin(distance))
-        return int(scene.shown[nearest]) if distance[nearest] <= REACH**2 else NOTHING
+        point = self.camera.point_at(pixel)
+        return scene.nearest(point.x(), point.y(), REACH, self.camera.scales())
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         if not self._ready or self.camera.rect().isEmpty():
@@ -167,6 +170,7 @@ class Surface(MouseView):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         self.stage.ratio = self.devicePixelRatioF()
+        self.paints += 1
         super().paintEvent(event)
 
     def _room(self) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from app.canvas import GraphCanvas
 from app.canvas.headers_layer import place_logits
 from app.canvas.labels_layer import MOST_LABELS
 from app.canvas.legend_bar import LegendBar
+from app.canvas.nodes_layer import MANY
 from app.canvas.surface import Surface
 from app.theme import DARK, LIGHT, contrast
 from engine.graphs.edge_ranking import LIVE_EDGES, STRONGEST
@@ -37,6 +38,14 @@ def crowd() -> AttributionGraph:
 
 def picture(hands: Hands) -> QImage:
     return hands.canvas.grab().toImage()
+
+
+def largest_difference(one: QImage, other: QImage) -> int:
+    """Of any channel of any pixel."""
+    assert one.size() == other.size()
+    same = [image.convertToFormat(QImage.Format.Format_RGB32) for image in (one, other)]
+    a, b = (np.array(image.constBits(), dtype=np.uint8) for image in same)
+    return int(np.abs(a.astype(np.int16) - b.astype(np.int16)).max())
 
 
 def colour_at(hands: Hands, image: QImage, node: int, dx: int = 0, dy: int = 0) -> str:
@@ -339,3 +348,58 @@ def test_a_font_twice_as_large_makes_room_for_itself(qtbot: QtBot, graph: Attrib
     assert after.left > 1.5 * before.left
     assert after.top > 1.4 * before.top
     canvas.grab()
+
+
+def test_nodes_outside_the_view_are_not_drawn(hands: Hands) -> None:
+    scene = hands.stage.scene
+    assert scene is not None
+    picture(hands)
+    assert hands.surface.nodes.drawn == len(scene.shown)
+    hands.surface.zoom(6.0, hands.point(int(scene.shown[0])).toPointF())
+    picture(hands)
+    rect = hands.stage.rect.adjusted(-20, -20, 20, 20)
+    inside = sum(rect.contains(hands.surface.pixel_of(node)) for node in scene.shown.tolist())
+    assert hands.surface.nodes.drawn == inside < len(scene.shown) / 2
+
+
+def test_hovering_writes_only_the_names_in_focus_and_the_picture_is_the_same(hands: Hands) -> None:
+    node, other = hands.apart(2)
+    hands.hover(node)
+    picture(hands)
+    kept = picture(hands)
+    assert 2 <= hands.surface.headers.texts <= 3  # a row, a token, perhaps a logit
+    hands.hover(other)
+    picture(hands)
+    hands.hover(node)
+    assert picture(hands) == kept
+    hands.surface.headers._key = ()  # as if nothing were kept
+    assert picture(hands) == kept
+    assert hands.surface.headers.texts > 10
+
+
+def test_a_hover_leaves_the_tints_of_a_selection_alone(hands: Hands) -> None:
+    selected, other = hands.apart(2)
+    hands.canvas.select(selected)
+    domain, tints, changes = hands.stage.domain, hands.stage.tints.copy(), hands.stage.style_changes
+    hands.hover(other)
+    assert hands.canvas.hovered() == other
+    assert (hands.stage.domain, hands.stage.style_changes) == (domain, changes)
+    assert (hands.stage.tints == tints).all()
+
+
+def test_a_kept_picture_of_many_nodes_shows_what_a_new_one_does(qtbot: QtBot, crowd: AttributionGraph) -> None:
+    canvas = GraphCanvas()
+    qtbot.addWidget(canvas)
+    canvas.set_theme(LIGHT)
+    canvas.resize(900, 600)
+    canvas.show()
+    canvas.set_graph(crowd)
+    surface = canvas.findChild(Surface)
+    first = canvas.grab().toImage()
+    assert surface.nodes.drawn > MANY
+    assert largest_difference(canvas.grab().toImage(), first) <= 3  # drawn through a transparent picture: rounding
+    canvas.select(int(np.flatnonzero(crowd.kind == NodeKind.FEATURE)[3]))
+    tinted = canvas.grab().toImage()
+    assert largest_difference(tinted, first) > 100
+    canvas.select(-1)
+    assert largest_difference(canvas.grab().toImage(), first) <= 3
