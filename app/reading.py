@@ -108,9 +108,3 @@ def number(value: float) -> str:
     else:
         text = f"{value:.3g}" if 1e-3 <= abs(value) < 1000 else f"{value:.1e}"
     return text.replace("-", "−")
-
-
-def search_text(graph: AttributionGraph, node: int, label: str) -> str:
-    """Everything a person may type to find a node, in lower case."""
-    words = (label, short_name(graph, node), KIND_WORDS[kind_of(graph, node)], graph.describe(node))
-    return " ".join(words).lower()

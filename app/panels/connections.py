@@ -1,159 +1,44 @@
-"""What goes into the selected node and what comes out of it: two searchable lists and a bar of shares."""
+"""What goes into the selected node and what comes out of it: two lists, searchable and grouped, and a bar of shares."""
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-from PySide6.QtCore import (
-    QAbstractTableModel,
-    QEvent,
-    QModelIndex,
-    QPersistentModelIndex,
-    Qt,
-    Signal,
-    Slot,
-)
+from typing import cast
+
+from PySide6.QtCore import QEvent, QModelIndex, Qt, Signal, Slot
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
-    QHBoxLayout,
+    QComboBox,
     QHeaderView,
-    QLineEdit,
     QSplitter,
-    QTableView,
+    QTreeView,
     QVBoxLayout,
     QWidget,
 )
 
-from app.panels.plain import Heading, Hint, MutedLabel, tip
-from app.panels.share_bar import SHARE_ROLE, ShareBar, ShareDelegate
+from app.panels.connections_model import ConnectionsModel
+from app.panels.find_line import FindLine
+from app.panels.flow import FlowLayout
+from app.panels.plain import Heading, Hint, MutedLabel, ProblemLabel, tip
+from app.panels.share_bar import ShareBar, ShareDelegate
 from app.panels.token_bars import percent
-from app.reading import GLYPHS, input_shares, kind_of, number, search_text, short_name
+from app.reading import input_shares
 from app.session import Session
+from engine.errors import RequestError
+from engine.graphs.connections import GroupedBy
 
-Index = QModelIndex | QPersistentModelIndex
-NODE_ROLE = Qt.ItemDataRole.UserRole
-MIDDLE = Qt.AlignmentFlag.AlignVCenter
-
-
-class ConnectionsModel(QAbstractTableModel):
-    """The edges of one node in one direction, strongest first: name, signed weight, share of the target's input."""
-
-    TITLES = ("Node", "Weight", "Share")
-
-    def __init__(self, session: Session, *, inputs: bool, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._session, self._inputs = session, inputs
-        self._all: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
-        self._rows = self._all
-        self._words = ""
-        self._largest = 1.0
-
-    def show_node(self, node: int) -> None:
-        """Show the edges of another node (-1: none)."""
-        graph = self._session.graph
-        if graph is None or node < 0:
-            edges = np.zeros(0, dtype=np.int64)
-        elif self._inputs:
-            edges = graph.inputs(node)
-        else:
-            edges = graph.outputs(node)
-        self._all = edges
-        self._largest = 1.0
-        if graph is not None and len(edges):
-            self._largest = max(float(np.abs(graph.share[edges]).max()), 1e-12)
-        self._refilter()
-
-    def set_words(self, words: str) -> None:
-        """Show only nodes that hold every word typed."""
-        self._words = words.lower().strip()
-        self._refilter()
-
-    def _refilter(self) -> None:
-        self.beginResetModel()
-        wanted = self._words.split()
-        self._rows = self._all
-        if wanted:
-            kept = [edge for edge in self._all if all(word in self._search_text(int(edge)) for word in wanted)]
-            self._rows = np.array(kept, dtype=np.int64)
-        self.endResetModel()
-
-    def _search_text(self, edge: int) -> str:
-        graph = self._session.graph
-        assert graph is not None
-        node = self._other(edge)
-        return search_text(graph, node, self._session.annotations.labels.get(node, ""))
-
-    def _other(self, edge: int) -> int:
-        graph = self._session.graph
-        assert graph is not None
-        return int(graph.source[edge] if self._inputs else graph.target[edge])
-
-    def counts(self) -> tuple[int, int]:
-        """How many edges are listed, and how many there are."""
-        return len(self._rows), len(self._all)
-
-    def node_at(self, row: int) -> int:
-        """The node at the other end of a row's edge."""
-        return self._other(int(self._rows[row]))
-
-    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own default
-        """The number of edges listed."""
-        return 0 if parent.isValid() else len(self._rows)
-
-    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own default
-        """Node, weight, share."""
-        return 0 if parent.isValid() else len(self.TITLES)
-
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        """Titles and what they mean."""
-        if orientation is not Qt.Orientation.Horizontal:
-            return None
-        if role == Qt.ItemDataRole.DisplayRole:
-            return self.TITLES[section]
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            return int((Qt.AlignmentFlag.AlignLeft if section == 0 else Qt.AlignmentFlag.AlignRight) | MIDDLE)
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return tip(
-                (
-                    "The node at the other end; Enter or double-click goes there",
-                    "Direct effect of the source on the target's value, attention and norms held fixed",
-                    "The weight as a share of all input of the target, drawn beside the largest share in this list",
-                )[section]
-            )
-        return None
-
-    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        """Texts, and the values the delegate draws."""
-        graph = self._session.graph
-        if graph is None or not index.isValid() or index.row() >= len(self._rows):
-            return None
-        edge = int(self._rows[index.row()])
-        node = self._other(edge)
-        if role == NODE_ROLE:
-            return node
-        if role == SHARE_ROLE:
-            return float(graph.share[edge]) / self._largest
-        if role == Qt.ItemDataRole.DisplayRole:
-            label = self._session.annotations.labels.get(node)
-            name = label or short_name(graph, node)
-            return (
-                f"{GLYPHS[kind_of(graph, node)]} {name}",
-                number(float(graph.weight[edge])),
-                f"{100 * float(graph.share[edge]):+.1f} %".replace("-", "−"),
-            )[index.column()]
-        if role == Qt.ItemDataRole.ToolTipRole:
-            weight = number(float(graph.weight[edge]))
-            share = 100 * float(graph.share[edge])
-            name, place = self._session.node_name(node), graph.describe(node)
-            return tip(f"{name}\n{place}\nweight {weight}, share {share:+.2f} %")
-        if role == Qt.ItemDataRole.TextAlignmentRole and index.column() > 0:
-            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        return None
+GROUPINGS: tuple[tuple[str, GroupedBy | None], ...] = (
+    ("no groups", None),
+    ("by token", "token"),
+    ("by layer", "layer"),
+    ("by supernode", "supernode"),
+    ("by label", "label"),
+)
+SIGNS = (("both signs", 0), ("positive", 1), ("negative", -1))
 
 
-class ConnectionsTable(QTableView):
-    """One direction; Enter or a double-click goes to the node."""
+class ConnectionsTable(QTreeView):
+    """One direction; Enter or a double-click goes to the node, or opens and closes a group."""
 
     chosen = Signal(int)
 
@@ -162,26 +47,31 @@ class ConnectionsTable(QTableView):
         self.setAccessibleName(name)
         self.setModel(model)
         self.connections = model
+        self._open: set[str] = set()  # names of groups that were opened: the same ones open for the next node
         self.setItemDelegateForColumn(2, ShareDelegate(self))
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setShowGrid(False)
-        self.setWordWrap(False)
-        self.setTabKeyNavigation(False)
-        vertical, horizontal = self.verticalHeader(), self.horizontalHeader()
-        vertical.hide()
-        horizontal.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        horizontal.setSectionResizeMode(1, QHeaderView.ResizeMode.Fixed)
-        horizontal.setSectionResizeMode(2, QHeaderView.ResizeMode.Fixed)
+        self.setUniformRowHeights(True)
+        self.setExpandsOnDoubleClick(False)
+        self.setRootIsDecorated(False)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        header = self.header()
+        header.setStretchLastSection(False)
+        header.setSectionsMovable(False)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Fixed)
+        header.setSectionResizeMode(2, QHeaderView.ResizeMode.Fixed)
         self._fit_text()
-        horizontal.setHighlightSections(False)
         self.doubleClicked.connect(self._go)
+        self.expanded.connect(self._opened)
+        self.collapsed.connect(self._closed)
+        model.modelReset.connect(self._open_again)
 
     def _fit_text(self) -> None:
         metrics = self.fontMetrics()
-        self.verticalHeader().setDefaultSectionSize(metrics.height() + 6)
-        self.horizontalHeader().resizeSection(1, metrics.horizontalAdvance("−0,000") + 14)
-        self.horizontalHeader().resizeSection(2, metrics.horizontalAdvance("Share") + 18)
+        self.setIndentation(metrics.height())
+        self.header().resizeSection(1, metrics.horizontalAdvance("−0,000") + 14)
+        self.header().resizeSection(2, metrics.horizontalAdvance("Share") + 18)
 
     def changeEvent(self, event: QEvent) -> None:
         """Larger text needs wider columns."""
@@ -189,10 +79,42 @@ class ConnectionsTable(QTableView):
         if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange) and self.model() is not None:
             self._fit_text()
 
+    def open_all(self) -> None:
+        """Open every group: what was searched for is in them."""
+        for row in range(self.connections.rowCount()):
+            self.expand(self.connections.index(row, 0))
+
+    @Slot()
+    def _open_again(self) -> None:
+        model = self.connections
+        self.setRootIsDecorated(model.group_at(model.index(0, 0)) is not None)
+        for row in range(model.rowCount()):
+            group = model.group_at(model.index(row, 0))
+            if group is None:
+                return
+            if group.name in self._open:
+                self.expand(model.index(row, 0))
+
+    @Slot(QModelIndex)
+    def _opened(self, index: QModelIndex) -> None:
+        group = self.connections.group_at(index)
+        if group is not None:
+            self._open.add(group.name)
+
+    @Slot(QModelIndex)
+    def _closed(self, index: QModelIndex) -> None:
+        group = self.connections.group_at(index)
+        if group is not None:
+            self._open.discard(group.name)
+
     @Slot(QModelIndex)
     def _go(self, index: QModelIndex) -> None:
-        if index.isValid():
-            self.chosen.emit(self.connections.node_at(index.row()))
+        node = self.connections.node_at(index)
+        if node >= 0:
+            self.chosen.emit(node)
+        elif index.isValid():
+            top = index.siblingAtColumn(0)
+            self.setExpanded(top, not self.isExpanded(top))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Enter goes to the node."""
@@ -215,10 +137,25 @@ class ConnectionsPanel(QWidget):
         self.input_title, self.output_title = Heading("Inputs"), Heading("Outputs")
         self.shares = ShareBar()
         self.share_words = MutedLabel("", wrap=True)
-        self.search = QLineEdit()
-        self.search.setPlaceholderText("Search connections: label, token, L12, error…")
+        self.search = FindLine(session)
+        self.search.setObjectName("connections-search")
+        self.search.setPlaceholderText("Search: label, token, layer:3..8, kind:error…")
         self.search.setAccessibleName("Search connections")
-        self.search.setClearButtonEnabled(True)
+        self.search.setToolTip(
+            tip(
+                "The same words as in the find bar. sign: is about the effect on the target along "
+                "all paths that are in this graph, not about the edge."
+            )
+        )
+        self.problem = ProblemLabel()
+        self.grouping, self.sign = QComboBox(), QComboBox()
+        self.grouping.setAccessibleName("Group connections")
+        self.sign.setAccessibleName("Sign of the connections")
+        self.sign.setToolTip(tip("Edges that raise their target's value, or edges that lower it"))
+        for text, by in GROUPINGS:
+            self.grouping.addItem(text, by)
+        for text, sign in SIGNS:
+            self.sign.addItem(text, sign)
         self.hint = Hint("Select a node to see what goes into it and what it acts on.")
         self.lists = self._lists()
         column = QVBoxLayout(self)
@@ -226,7 +163,10 @@ class ConnectionsPanel(QWidget):
         column.setSpacing(4)
         column.addWidget(self.hint)
         column.addWidget(self.lists, 1)
-        self.search.textChanged.connect(self._search)
+        self.search.textChanged.connect(self._narrow)
+        self.search.stepped.connect(self._to_list)
+        self.sign.currentIndexChanged.connect(self._narrow)
+        self.grouping.currentIndexChanged.connect(self._group)
         self.input_table.chosen.connect(self._go)
         self.output_table.chosen.connect(self._go)
         session.selectionChanged.connect(self._show)
@@ -234,7 +174,7 @@ class ConnectionsPanel(QWidget):
         self._show(session.selected)
 
     def _lists(self) -> QWidget:
-        above, below, lists = QWidget(), QWidget(), QWidget()
+        above, below, lists, choices = QWidget(), QWidget(), QWidget(), QWidget()
         top = QVBoxLayout(above)
         top.setContentsMargins(0, 0, 0, 0)
         top.setSpacing(3)
@@ -252,17 +192,22 @@ class ConnectionsPanel(QWidget):
         splitter.addWidget(below)
         splitter.setChildrenCollapsible(False)
         splitter.setSizes([240, 140])
+        line = FlowLayout(choices, gap=6)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.addWidget(self.grouping)
+        line.addWidget(self.sign)
         column = QVBoxLayout(lists)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
-        row = QHBoxLayout()
-        row.addWidget(self.search)
-        column.addLayout(row)
+        column.addWidget(self.search)
+        column.addWidget(self.problem)
+        column.addWidget(choices)
         column.addWidget(splitter, 1)
         return lists
 
     @Slot()
     def _show_again(self) -> None:
+        self._narrow()
         self._show(self.session.selected)
 
     @Slot(int)
@@ -290,11 +235,44 @@ class ConnectionsPanel(QWidget):
             listed, there = model.counts()
             title.setText(f"{name} ({listed:,})" if listed == there else f"{name} ({listed:,} of {there:,})")
 
-    @Slot(str)
-    def _search(self, words: str) -> None:
-        self.inputs.set_words(words)
-        self.outputs.set_words(words)
+    @Slot()
+    def _narrow(self) -> None:
+        """Search and sign; a query that is not understood says so, and what was found before it stays."""
+        search, query = self.session.finding.search, self.search.text().strip()
+        problem, found = "", None
+        if search is not None and query:
+            try:
+                found = search.find(query)
+            except RequestError as error:
+                problem = error.sentence
+        self.problem.show_problem(problem)
+        if problem:
+            return
+        sign = int(self.sign.currentData())
+        for model, table in ((self.inputs, self.input_table), (self.outputs, self.output_table)):
+            model.narrow(found, sign)
+            if found is not None:
+                table.open_all()
         self._titles()
+
+    @Slot()
+    def _group(self) -> None:
+        by = cast("GroupedBy | None", self.grouping.currentData())
+        self.inputs.group_by(by)
+        self.outputs.group_by(by)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Escape ends the search."""
+        if event.key() == Qt.Key.Key_Escape and self.search.text():
+            self.search.clear()
+            return
+        super().keyPressEvent(event)
+
+    @Slot()
+    def _to_list(self) -> None:
+        table = self.input_table if self.inputs.rowCount() else self.output_table
+        table.setFocus(Qt.FocusReason.OtherFocusReason)
+        table.setCurrentIndex(table.connections.index(0, 0))
 
     @Slot(int)
     def _go(self, node: int) -> None:

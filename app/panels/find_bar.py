@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import shiboken6
-from PySide6.QtCore import QEvent, QSize, Qt, Slot
-from PySide6.QtGui import QAction, QColor, QKeyEvent, QPalette
+from PySide6.QtCore import QSize, Qt, Slot
+from PySide6.QtGui import QAction, QKeyEvent
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QMenu, QToolButton, QVBoxLayout, QWidget
 
 from app.commands import Registry
 from app.find_query import LANGUAGE, SIGN_SCOPE
 from app.panels.find_filters import FindFilters
 from app.panels.find_line import FindLine
-from app.panels.plain import MutedLabel, PlainLabel, tip
+from app.panels.plain import MutedLabel, ProblemLabel, tip
 from app.session import Session
-from app.theme import current_theme, icon, theme_watcher
+from app.theme import icon, theme_watcher
 
 BUTTONS = ("go.find_previous", "go.find_next", "go.find_filters")
 
@@ -36,10 +36,9 @@ class FindBar(QWidget):
         self.help.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.language = self._language()
         self.help.setMenu(self.language)
-        self.problem = PlainLabel(wrap=True)
+        self.problem = ProblemLabel()
         self.problem.setObjectName("find-problem")
         self.problem.setContentsMargins(8, 0, 8, 4)
-        self.problem.hide()
         self.filters = FindFilters(session)
         self.filters.hide()
         row = QHBoxLayout()
@@ -143,8 +142,7 @@ class FindBar(QWidget):
     @Slot()
     def _show(self) -> None:
         finding = self.finding
-        self.problem.setText(finding.problem)
-        self.problem.setVisible(bool(finding.problem))
+        self.problem.show_problem(finding.problem)
         self.count.setText(self._count())
         if self.is_open:
             self.filters.show_query(finding.query)
@@ -161,17 +159,7 @@ class FindBar(QWidget):
 
     @Slot()
     def _restyle(self) -> None:
-        theme = current_theme()
         self.help.setIcon(icon("info"))
-        palette = self.problem.palette()
-        palette.setColor(QPalette.ColorRole.WindowText, QColor(theme.error))
-        self.problem.setPalette(palette)
-
-    def changeEvent(self, event: QEvent) -> None:
-        """A palette that was put on by hand is put on again."""
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.StyleChange and hasattr(self, "problem"):
-            self._restyle()
 
 
 def _button(registry: Registry, command: str) -> QToolButton:

@@ -30,6 +30,8 @@ class FindFilters(QWidget):
         self.kind = _choice("Kind of node", [(ANY, ""), *((name, name) for name in KIND_NAMES)])
         self.first, self.last = _layer("Lowest layer"), _layer("Highest layer")
         self.token = _choice("Token of the prompt", [(ANY, "")])
+        self.token.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.token.setMinimumContentsLength(8)
         self.sign = _choice("Sign of the effect on the target", [(ANY, ""), ("positive", "+"), ("negative", "-")])
         self.sign.setToolTip(tip(SIGN_SCOPE))
         self.activation = _amount("Smallest activation", "2.5")

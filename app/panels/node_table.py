@@ -252,10 +252,10 @@ class NodeTable(QWidget):
 
     @Slot()
     def _counted(self) -> None:
-        graph = self.session.graph
+        graph, found = self.session.graph, self.session.finding.found
         total = 0 if graph is None else graph.n_nodes
-        words = "nodes" if self.session.finding.found is None else "nodes found"
-        self.count.setText(f"{self.nodes.rowCount():,} of {total:,} {words}")
+        of = f"{total:,} nodes" if found is None else f"{int(found.sum()):,} found"
+        self.count.setText(f"{self.nodes.rowCount():,} of {of}")
         self._follow(self.session.selected)
 
     @Slot(QModelIndex, QModelIndex)

@@ -32,6 +32,20 @@ class MutedLabel(PlainLabel):
         self.setForegroundRole(QPalette.ColorRole.PlaceholderText)  # The theme's muted text.
 
 
+class ProblemLabel(PlainLabel):
+    """One sentence about what was typed here, hidden while there is none."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("", parent, wrap=True)
+        self.setProperty("problem", True)  # The theme's colour of errors.
+        self.hide()
+
+    def show_problem(self, sentence: str) -> None:
+        """Say a sentence, or nothing with ""."""
+        self.setText(sentence)
+        self.setVisible(bool(sentence))
+
+
 class Hint(MutedLabel):
     """What would fill an empty panel, and how."""
 

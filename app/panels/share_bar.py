@@ -12,7 +12,7 @@ from app.reading import InputShare
 from app.theme import current_theme, theme_watcher
 
 Index = QModelIndex | QPersistentModelIndex
-SHARE_ROLE = Qt.ItemDataRole.UserRole + 1
+SHARE_ROLE = Qt.ItemDataRole.UserRole + 1  # (what lowers, what raises), as parts of the largest in the list
 
 
 class ShareDelegate(QStyledItemDelegate):
@@ -20,16 +20,16 @@ class ShareDelegate(QStyledItemDelegate):
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         theme = current_theme()
-        share = float(index.data(SHARE_ROLE) or 0.0)
+        lowers, raises = index.data(SHARE_ROLE) or (0.0, 0.0)
         if option.state & QStyle.StateFlag.State_Selected:
             painter.fillRect(option.rect, QColor(theme.selection))
         box = QRectF(option.rect).adjusted(4, 3, -4, -3)
         half = box.width() / 2
-        length = min(1.0, abs(share)) * half
         middle = box.left() + half
-        left = middle if share >= 0 else middle - length
-        colour = QColor(theme.positive if share >= 0 else theme.negative)
-        painter.fillRect(QRectF(left, box.top(), max(length, 1.0), box.height()), colour)
+        for share, colour in ((float(lowers), theme.negative), (float(raises), theme.positive)):
+            length = max(min(1.0, abs(share)) * half, 1.0) if share else 0.0
+            left = middle if share >= 0 else middle - length
+            painter.fillRect(QRectF(left, box.top(), length, box.height()), QColor(colour))
         painter.fillRect(QRectF(middle - 0.5, box.top() - 2, 1, box.height() + 4), QColor(theme.border))
 
 

@@ -93,6 +93,8 @@ QCheckBox::indicator:disabled {{ border-color: {t.border}; background: {t.panel}
 QLineEdit, QPlainTextEdit, QTextEdit {{ background: {t.base}; border: 1px solid {t.border}; border-radius: 3px;
     padding: 2px; }}
 QLineEdit:focus, QPlainTextEdit:focus, QTextEdit:focus {{ border-color: {t.accent}; }}
+QLabel[problem="true"] {{ color: {t.error}; }}
+QToolButton::menu-indicator {{ image: none; }}
 QProgressBar {{ background: {t.hover}; border: none; border-radius: 3px; min-height: 6px; text-align: center; }}
 QProgressBar::chunk {{ background: {t.accent}; border-radius: 3px; }}
 """

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 from pytestqt.modeltest import ModelTester
-from pytestqt.qtbot import QtBot
 
 from app.engine_calls import NextToken
 from app.panels.chips import ChipsModel
-from app.panels.connections import ConnectionsModel
+from app.panels.connections_model import ConnectionsModel
 from app.panels.node_table import COLUMNS, NodeTableModel
 from app.panels.plain import tip
 from app.panels.status import score_entries
@@ -27,10 +26,13 @@ def test_models_keep_qts_rules(open_session: Session, qtmodeltester: ModelTester
     table, inputs = NodeTableModel(open_session), ConnectionsModel(open_session, inputs=True)
     table.refill()
     inputs.show_node(int(graph.of_kind(NodeKind.LOGIT)[0]))
+    grouped = ConnectionsModel(open_session, inputs=True)
+    grouped.show_node(int(graph.of_kind(NodeKind.LOGIT)[0]))
+    grouped.group_by("layer")
     chips, bars = ChipsModel(), TokenBarsModel()
     chips.set_chips((Chip(1, "<s>", "<s>", True), Chip(2, " a", "␣a", False)), 1)
     bars.set_tokens((NextToken(1, " a", 0.5), NextToken(2, " b", 0.1)))
-    for model in (table, inputs, chips, bars):
+    for model in (table, inputs, grouped, chips, bars):
         assert model.rowCount() > 0
         qtmodeltester.check(model, force_py=True)
 
@@ -75,32 +77,6 @@ def test_table_canvas_and_inspector_share_one_selection(open_window: MainWindow)
     assert window.session.selected == other
     assert table.nodes.node_at(table.table.currentIndex().row()) == other
     assert window.inspector.page.isVisible()
-
-
-def test_connections_are_sorted_searchable_and_lead_on(
-    open_window: MainWindow, graph: AttributionGraph, qtbot: QtBot
-) -> None:
-    window, panel = open_window, open_window.connections
-    logit = int(graph.of_kind(NodeKind.LOGIT)[0])
-    window.session.select(logit)
-    edges = graph.inputs(logit)
-    assert panel.inputs.rowCount() == len(edges)
-    weights = [abs(float(graph.weight[edge])) for edge in edges]
-    assert weights == sorted(weights, reverse=True)
-    assert panel.inputs.node_at(0) == int(graph.source[edges[0]])
-    assert panel.input_title.text() == f"Inputs ({len(edges):,})"
-    assert panel.outputs.rowCount() == 0
-    panel.search.setText("error")
-    shown = [panel.inputs.node_at(row) for row in range(panel.inputs.rowCount())]
-    assert all(graph.kind[node] == NodeKind.ERROR for node in shown)
-    assert "of" in panel.input_title.text()
-    panel.search.clear()
-    first = panel.inputs.node_at(0)
-    panel.input_table.setCurrentIndex(panel.inputs.index(0, 0))
-    qtbot.keyClick(panel.input_table, Qt.Key.Key_Return)
-    assert window.session.selected == first
-    window.registry.run("go.back")
-    assert window.session.selected == logit
 
 
 def test_shares_of_the_input_sum_to_one(graph: AttributionGraph) -> None:
