@@ -1,6 +1,6 @@
 """The graph drawing."""
 
 from app.canvas.canvas import GraphCanvas
-from app.canvas.scene import NOTHING, GraphView, Group, Scene, SizeBy
+from app.canvas.scene import NOTHING, GraphView, Group, Mark, Scene, SizeBy
 
-__all__ = ["NOTHING", "GraphCanvas", "GraphView", "Group", "Scene", "SizeBy"]
+__all__ = ["NOTHING", "GraphCanvas", "GraphView", "Group", "Mark", "Scene", "SizeBy"]

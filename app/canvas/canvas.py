@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 from app.canvas.hover_card import HoverCard
 from app.canvas.legend_bar import LegendBar
 from app.canvas.scene import NOTHING, GraphView, Group, Scene, SizeBy
+from app.canvas.shared_rows import SharedRows
 from app.canvas.surface import Surface
 from app.canvas.walking import Step, walk
 from app.theme import Theme, current_theme
@@ -87,19 +88,27 @@ class GraphCanvas(QWidget):
 
         Give the first view here, so that everything is laid out once.
         """
-        before = self.selected()
-        self.end_grouping(request=False)
-        self._let_go()
-        self._hover(NOTHING)
         scene = None
         if graph is not None:
             scene = Scene(graph, viewport=(self._surface.camera.inner().width(), self._surface.camera.inner().height()))
             if view is not None:
                 scene.show(view)
+        self.set_scene(scene)
+
+    def set_scene(self, scene: Scene | None) -> None:
+        """Show a scene that was made elsewhere, fitted; None empties the canvas."""
+        before = self.selected()
+        self.end_grouping(request=False)
+        self._let_go()
+        self._hover(NOTHING)
         self._surface.set_scene(scene)
         self._show_state()
         if before != NOTHING:
             self.selectionChanged.emit(NOTHING)
+
+    def share_rows(self, other: GraphCanvas) -> None:
+        """Keep the layers of another canvas beside this one at the same heights, however either is moved."""
+        SharedRows(self._surface, other._surface, self)
 
     def grow(self, graph: AttributionGraph, view: GraphView, selected: int, hovered: int) -> None:
         """Show the same graph with more rows: selection, hover and camera stay where they were.

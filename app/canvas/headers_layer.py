@@ -54,7 +54,8 @@ def plan_margins(stage: Stage) -> tuple[Margins, bool]:
     slanted = bool(fitting < 0.75)
     longest = min(max(widths, default=0.0), LONGEST_TOKEN)
     bottom = longest * math.sin(math.radians(SLANT)) + line + 2 if slanted else line + 10
-    return Margins(left=left, top=2 * line + 14, right=12, bottom=bottom), slanted
+    stage.own_bottom = bottom
+    return Margins(left=left, top=2 * line + 14, right=12, bottom=max(bottom, stage.least_bottom)), slanted
 
 
 class HeadersLayer(Layer):

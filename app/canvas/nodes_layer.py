@@ -10,7 +10,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QPainter, QPixmap
 
 from app.canvas.layer import Layer
-from app.canvas.sprites import FILLS, Sprites
+from app.canvas.sprites import FILLS, LOOKS, Sprites
 from app.canvas.stage import Stage
 from engine.graphs.glyphs import SIZES
 
@@ -94,4 +94,6 @@ class NodesLayer(Layer):
         kind = scene.graph.kind[self._order].astype(np.intp)
         fill = stage.tints[self._order] + 1
         codes = (kind * FILLS + fill) * len(SIZES) + stage.levels[self._order]
+        if scene.marks is not None:
+            codes = codes + scene.marks[self._order].astype(np.intp) * LOOKS
         self._places = sprites.places(codes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +14,7 @@ from app.canvas.picking import NodeBins
 from engine.graphs.edge_ranking import LIVE_EDGES, EdgeRanking
 from engine.graphs.glyphs import SIZES, size_levels
 from engine.graphs.graph import AttributionGraph, NodeKind
-from engine.graphs.layout import Layout, lay_out
+from engine.graphs.layout import Layout, lay_out, with_shared_rows
 from engine.graphs.visible_text import visible_text
 
 NOTHING = -1
@@ -49,6 +49,15 @@ class Group(Protocol):
         """Node numbers."""
 
 
+class Mark(IntEnum):
+    """Which of two compared graphs a node is in."""
+
+    SHARED = 0
+    ONLY_LEFT = 1
+    ONLY_RIGHT = 2
+    CHANGED = 3
+
+
 class SizeBy(StrEnum):
     """What the size of a feature's glyph says."""
 
@@ -70,6 +79,9 @@ class Scene:
     hovered: int = NOTHING
     size_by: SizeBy = SizeBy.INFLUENCE
     found: NDArray[np.bool_] | None = None  # (N,) what a search found; None while nothing is looked for
+    marks: NDArray[np.uint8] | None = None  # (N,) `Mark` of each node while two graphs are compared
+    # The scene whose rows are at the same heights.
+    partner: Scene | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.ranking = EdgeRanking(self.graph)
@@ -104,7 +116,10 @@ class Scene:
 
     def lay_out(self) -> None:
         """Place the shown nodes for the viewport."""
-        self.layout: Layout = lay_out(self.graph, self.node_shown, node_size=SIZES[-1], viewport=self.viewport)
+        self.own_layout = lay_out(self.graph, self.node_shown, node_size=SIZES[-1], viewport=self.viewport)
+        self.layout: Layout = self.own_layout
+        if self.partner is not None:
+            self.layout, self.partner.layout = with_shared_rows(self.own_layout, self.partner.own_layout)
         self.shown = np.flatnonzero(self.node_shown)
         self._connections: tuple[int, NDArray[np.int64], NDArray[np.float32]] | None = None
         self._bins: NodeBins | None = None
@@ -204,6 +219,12 @@ class Scene:
     def size_levels(self) -> NDArray[np.intp]:
         """(N,) index into glyphs.SIZES."""
         return size_levels(self.graph, self.size_by)
+
+
+def pair(left: Scene, right: Scene) -> None:
+    """Draw two scenes with one layer axis from now on."""
+    left.partner, right.partner = right, left
+    left.lay_out()
 
 
 def same_place(before: Layout, after: Layout, x: float, y: float) -> tuple[float, float]:

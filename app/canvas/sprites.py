@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QBrush, QColor, QPainter, QPainterPath, QPen, QPixmap
 
+from app.canvas.scene import Mark
 from app.canvas.stage import STEPS
 from app.theme import Theme
 from engine.graphs.glyphs import CORNER, DIAMOND, SIZES, TRIANGLE
@@ -16,6 +17,8 @@ from engine.graphs.graph import NodeKind
 
 FILLS = STEPS + 1  # the kind's own, then the signed scale
 KINDS = len(NodeKind)
+LOOKS = KINDS * FILLS * len(SIZES)
+DOT = 0.42  # of a changed node's glyph is its dot
 
 
 def glyph_path(kind: NodeKind, centre: QPointF, size: float) -> QPainterPath:
@@ -43,17 +46,22 @@ def _polygon(path: QPainterPath, points: list[tuple[float, float]]) -> None:
 
 
 class Sprites:
-    """A pixmap of glyphs by code = (kind * FILLS + fill) * len(SIZES) + size level."""
+    """A pixmap of glyphs by code = mark * LOOKS + (kind * FILLS + fill) * len(SIZES) + size level.
+
+    Marks of compared graphs differ in shape, not only in colour: the left half filled, the right half, or a dot.
+    """
 
     def __init__(self, theme: Theme, glyph_scale: float, ratio: float) -> None:
         self._brushes = _brushes(theme)
         self._outline = QColor(theme.graph.outline)
+        self._background = QColor(theme.graph.background)
+        self._marks = mark_colours(theme)
         self._scale = glyph_scale * ratio
         self._cell = math.ceil(SIZES[-1] * self._scale) + 4
         self._pen_width = max(1.0, min(1.15 * ratio, 0.12 * SIZES[2] * self._scale))
         self._slots: dict[int, int] = {}
         self._columns = 32
-        self._table = np.zeros((KINDS * FILLS * len(SIZES), 2))  # left and top of each code's picture
+        self._table = np.zeros((len(Mark) * LOOKS, 2))  # left and top of each code's picture
         self.pixmap = QPixmap(1, 1)
         self.pixmap.fill(Qt.GlobalColor.transparent)
 
@@ -86,12 +94,41 @@ class Sprites:
         self.pixmap = grown
 
     def _draw_one(self, painter: QPainter, code: int, centre: QPointF) -> None:
-        rest, level = divmod(code, len(SIZES))
+        mark, look = divmod(code, LOOKS)
+        rest, level = divmod(look, len(SIZES))
         kind, fill = divmod(rest, FILLS)
         size = max(SIZES[level] * self._scale - self._pen_width, 1.5)
         painter.setPen(QPen(self._outline, self._pen_width, j=Qt.PenJoinStyle.RoundJoin))
         painter.setBrush(self._brushes[kind][fill])
         painter.drawPath(glyph_path(NodeKind(kind), centre, size))
+        if mark != Mark.SHARED:
+            paint_mark(painter, NodeKind(kind), centre, size, Mark(mark), self._marks[mark], self._background)
+
+
+def mark_colours(theme: Theme) -> tuple[QColor, ...]:
+    """One colour a `Mark`."""
+    graph = theme.graph
+    return tuple(QColor(colour) for colour in (graph.outline, graph.only_left, graph.only_right, graph.changed))
+
+
+def paint_mark(
+    painter: QPainter, kind: NodeKind, centre: QPointF, size: float, mark: Mark, colour: QColor, background: QColor
+) -> None:
+    """Half of a glyph filled on the side of the only graph that has it, or a dot in one that changed."""
+    outline = glyph_path(kind, centre, size)
+    painter.setPen(Qt.PenStyle.NoPen)
+    if mark is Mark.CHANGED:
+        dot = QPainterPath()
+        dot.addEllipse(centre, size * DOT / 2, size * DOT / 2)
+        painter.strokePath(dot, QPen(background, size * 0.16))
+        painter.fillPath(dot, colour)
+    else:
+        box = outline.boundingRect()
+        left = box.left() - 1 if mark is Mark.ONLY_LEFT else centre.x()
+        half = QPainterPath()
+        half.addRect(QRectF(left, box.top() - 1, box.right() + 1 - centre.x(), box.height() + 2))
+        painter.fillPath(outline.intersected(half), colour)
+    painter.strokePath(outline, QPen(colour, max(1.4, size * 0.13), j=Qt.PenJoinStyle.RoundJoin))
 
 
 def _brushes(theme: Theme) -> list[list[QBrush]]:

@@ -35,6 +35,8 @@ class Stage:
         self.style_changes = 0
         self.place_changes = 0
         self.rotated_tokens = False
+        self.own_bottom = 0.0  # room for the token texts of this drawing
+        self.least_bottom = 0.0  # and of the one beside it, so that both end at the same height
         self.grouping: tuple[int, ...] = ()
         self.focused = False
         self.forget()

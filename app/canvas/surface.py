@@ -25,6 +25,7 @@ class Surface(MouseView):
     """Draws a scene; fitted into the view until someone pans or zooms."""
 
     cameraMoved = Signal()
+    laidOut = Signal()  # by this surface itself, not because another one shares its rows
     _ready = False  # pyqtgraph's constructors resize the view before ours has run
 
     def __init__(self, parent: QWidget, theme: Theme) -> None:
@@ -173,11 +174,20 @@ class Surface(MouseView):
         self.paints += 1
         super().paintEvent(event)
 
+    def follow(self, fitted: bool, least_bottom: float) -> None:
+        """Draw again after the surface that shares this one's rows changed them."""
+        self.fitted, self.stage.least_bottom = fitted, least_bottom
+        self._draw_layout()
+
     def _room(self) -> tuple[float, float]:
         inner = self.camera.inner()
         return inner.width(), inner.height()
 
     def _lay_out(self) -> None:
+        self._draw_layout()
+        self.laidOut.emit()
+
+    def _draw_layout(self) -> None:
         scene = self.stage.scene
         if scene is not None:
             layout = scene.layout

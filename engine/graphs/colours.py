@@ -33,6 +33,10 @@ class GraphColours:
     # The sign in lines and in text: at least 4.5:1 against the background.
     negative: str
     positive: str
+    # Nodes of two compared graphs, as marks and in text: at least 4.5:1 against the background.
+    only_left: str
+    only_right: str
+    changed: str
 
     def kind_fills(self) -> tuple[str, str, str, str, str]:
         """Fills in the order of `NodeKind`."""
@@ -54,6 +58,9 @@ LIGHT = GraphColours(
     scale=("#762a83", "#c2a5cf", "#f2f2f2", "#a6dba0", "#1b7837"),
     negative="#762a83",
     positive="#1b7837",
+    only_left="#a65a00",
+    only_right="#0067b3",
+    changed="#1c2127",
 )
 DARK = GraphColours(
     background="#16181b",
@@ -70,16 +77,21 @@ DARK = GraphColours(
     scale=("#d6a5e3", "#7d5288", "#33383f", "#3f7d50", "#86dc9c"),
     negative="#cb98da",
     positive="#6fcb89",
+    only_left="#f2a541",
+    only_right="#62b3f0",
+    changed="#f2f4f7",
 )
 
 
 def colour_blind(colours: GraphColours) -> GraphColours:
-    """The same theme with orange for negative and blue for positive."""
+    """The same theme with orange for negative, blue for positive; what two graphs do not share is pink and green."""
     if colours.background == DARK.background:
         scale = ("#f5b06b", "#96612a", "#33383f", "#37678f", "#8cc4ee")
-        return replace(colours, scale=scale, negative="#eda45c", positive="#74b4e4")
+        sides = {"only_left": "#e59bc6", "only_right": "#3fc79d"}
+        return replace(colours, scale=scale, negative="#eda45c", positive="#74b4e4", **sides)
     scale = ("#a34f05", "#f1b071", "#f2f2f2", "#92c5de", "#1c5fa3")
-    return replace(colours, scale=scale, negative="#a34f05", positive="#1c5fa3")
+    sides = {"only_left": "#a3457c", "only_right": "#00735c"}
+    return replace(colours, scale=scale, negative="#a34f05", positive="#1c5fa3", **sides)
 
 
 def rgb(colour: str) -> tuple[int, int, int]:

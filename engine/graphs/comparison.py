@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.graphs.graph import NO_POSITION, AttributionGraph, NodeKind
+from engine.graphs.pruning import GraphView, prune, strong_nodes
 
 Index = NDArray[np.int64]
 Array = NDArray[np.float64]
@@ -101,6 +102,33 @@ def compare(
         lost_edges=lost,
         new_edges=new,
         same_dictionary=same,
+    )
+
+
+def paired_views(
+    left: AttributionGraph,
+    right: AttributionGraph,
+    comparison: Comparison,
+    node_threshold: float = 0.8,
+    edge_threshold: float = 0.98,
+    *,
+    hide_errors: bool = False,
+    hide_bos: bool = False,
+    keep: tuple[Sequence[int], Sequence[int]] = ((), ()),
+) -> tuple[GraphView, GraphView]:
+    """Both graphs at the same thresholds. A shared node that one of them shows is shown in both.
+
+    `keep` are nodes of the left and of the right graph that always stay (pins, the selected).
+    """
+    hiding = {"hide_errors": hide_errors, "hide_bos": hide_bos}
+    strong = [strong_nodes(graph, node_threshold, **hiding) for graph in (left, right)]
+    for nodes, own in zip(strong, keep, strict=True):
+        nodes[list(own)] = True
+    both = strong[0][comparison.left] | strong[1][comparison.right]
+    ours, theirs = [*comparison.left[both], *keep[0]], [*comparison.right[both], *keep[1]]
+    return (
+        prune(left, node_threshold, edge_threshold, keep=ours, **hiding),
+        prune(right, node_threshold, edge_threshold, keep=theirs, **hiding),
     )
 
 

@@ -7,7 +7,7 @@ The arrangement follows the linear plots of Ameisen et al. 2025 ("Circuit Tracin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,6 +126,25 @@ def lay_out(
         node_size=node_size,
         pitch=pitch,
     )
+
+
+def with_shared_rows(left: Layout, right: Layout) -> tuple[Layout, Layout]:
+    """Two drawings whose rows are at the same heights, each as tall as the taller needs: one layer axis for both.
+
+    Drawings with different numbers of rows come back as they are.
+    """
+    if len(left.layers) != len(right.layers):
+        return left, right
+    heights = np.maximum(np.diff(left.row_edges), np.diff(right.row_edges))
+    edges = np.r_[0.0, np.cumsum(heights)]
+    used = left.row_used | right.row_used
+    return _with_rows(left, edges, used), _with_rows(right, edges, used)
+
+
+def _with_rows(layout: Layout, row_edges: Array, row_used: NDArray[np.bool_]) -> Layout:
+    moved = (row_edges[1:] + row_edges[:-1] - layout.row_edges[1:] - layout.row_edges[:-1]) / 2
+    y = np.where(layout.row < 0, layout.y, layout.y + moved[layout.row])
+    return replace(layout, y=y, row_edges=row_edges, row_used=row_used)
 
 
 def _rank_in_cell(influence: NDArray[np.float32], cell: Index) -> NDArray[np.int64]:

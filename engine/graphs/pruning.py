@@ -48,15 +48,10 @@ def prune(
     and everything at the first position away. `compatible` normalises as circuit-tracer does, without the rest.
     """
     score = graph.influence.astype(np.float64)
-    always = (graph.kind == NodeKind.EMBEDDING) | (graph.kind == NodeKind.LOGIT)
-    nodes = always | ((score >= cumulative_cut(score, node_threshold)) & (score > 0))
-    if hide_errors:
-        nodes &= graph.kind != NodeKind.ERROR
-    if hide_bos:
-        nodes &= graph.position != 0
     kept = np.fromiter(keep, dtype=np.int64)
+    nodes = strong_nodes(graph, node_threshold, hide_errors=hide_errors, hide_bos=hide_bos)
     nodes[kept] = True
-    always = always.copy()
+    always = (graph.kind == NodeKind.EMBEDDING) | (graph.kind == NodeKind.LOGIT)
     always[kept] = True
     number = np.flatnonzero(nodes[graph.source] & nodes[graph.target])
     edge_score = score_edges(graph, number, compatible=compatible)
@@ -64,6 +59,20 @@ def prune(
     nodes, edges = _drop_loose_ends(graph, nodes, number, always & nodes)
     total = float(score.sum())
     return GraphView(nodes, edges, float(score[nodes].sum()) / total if total > 0 else 1.0)
+
+
+def strong_nodes(
+    graph: AttributionGraph, node_threshold: float, *, hide_errors: bool = False, hide_bos: bool = False
+) -> Mask:
+    """(N,) tokens, logits, and the nodes that hold `node_threshold` of influence, whatever edges they have."""
+    score = graph.influence.astype(np.float64)
+    always = (graph.kind == NodeKind.EMBEDDING) | (graph.kind == NodeKind.LOGIT)
+    nodes = always | ((score >= cumulative_cut(score, node_threshold)) & (score > 0))
+    if hide_errors:
+        nodes &= graph.kind != NodeKind.ERROR
+    if hide_bos:
+        nodes &= graph.position != 0
+    return np.asarray(nodes)
 
 
 def score_edges(graph: AttributionGraph, edges: NDArray[np.int64], *, compatible: bool = False) -> NDArray[np.float64]:

@@ -59,6 +59,28 @@ class Tree:
         """Make a folder in another, or at the top."""
         return self._add("folder", title, folder)
 
+    def gather(
+        self, refs: Sequence[TreeRef], title: str, *, folder: int = TOP, content: dict[str, Any] | None = None
+    ) -> TreeRef:
+        """Put entries into a new folder, in this order, as one edit; `content` is kept with the folder."""
+        title, held = clean_text(title, MAX_NAME, "A title"), clean_content(content or {}, "What is kept with it")
+        made: list[TreeRef] = []
+
+        def work_out(db: sqlite_utils.Database) -> Edit:
+            taken = list(dict.fromkeys(refs))
+            for ref in taken:
+                _check_not_inside(db, ref, folder)
+            number = next_number(db, "item")
+            made.append(TreeRef("item", number))
+            place = {"parent": check_folder(db, folder), "rank": last_rank(db, folder) + 1}
+            row: Row = {"id": number, **place, "kind": "folder", "title": title, "trace": 0, "text": ""}
+            rows = [(ref, entry_row(db, ref)) for ref in taken]
+            moved = [replaced(ref.table, old, parent=number, rank=rank) for rank, (ref, old) in enumerate(rows)]
+            return Edit(f"Add folder {short(title)}", None, [added("item", {**row, "content": held}), *moved])
+
+        self._ledger.commit(work_out)
+        return made[0]
+
     def add_prompt(self, title: str, text: str, settings: dict[str, Any], *, folder: int = TOP) -> TreeRef:
         """Keep a prompt with whatever is needed to trace it (model, dictionary, target): plain JSON values."""
         return self._add("prompt", title, folder, text=text, content=settings)

@@ -32,8 +32,9 @@ def test_text_reaches_four_and_a_half_to_one_on_every_surface(theme: Theme) -> N
 @pytest.mark.parametrize("theme", THEMES, ids=NAMES)
 def test_graph_text_and_signs_are_legible(theme: Theme) -> None:
     graph = theme.graph
+    marks = (graph.only_left, graph.only_right, graph.changed)
     for surface in (graph.background, graph.band, theme.panel, theme.base):
-        for text in (graph.text, graph.muted, graph.positive, graph.negative):
+        for text in (graph.text, graph.muted, graph.positive, graph.negative, *marks):
             assert contrast(text, surface) >= 4.5, (text, surface)
     # Not text: glyph outlines and the accent ring need 3:1 against what is behind them.
     for line in (graph.outline, theme.accent):

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.graphs import AttributionGraph, NodeKind
-from engine.graphs.comparison import Limits, compare, shared_features
+from engine.graphs import AttributionGraph, NodeKind, prune
+from engine.graphs.comparison import Limits, compare, paired_views, shared_features
 from tests.graph_builder import build_graph
 
 
@@ -135,3 +135,16 @@ def test_features_of_several_graphs() -> None:
     assert {(one.layer, one.feature) for one in shared_features(graphs, 3)} == {
         (one.layer, one.feature) for one in found if len(one.graphs) == 3
     }
+
+
+def test_a_shared_node_that_one_side_shows_is_shown_on_both() -> None:
+    left, right = relatives(3)
+    found = compare(left, right)
+    one, other = paired_views(left, right, found, 0.4, 0.9)
+    assert (one.nodes[found.left] == other.nodes[found.right]).all()
+    alone = prune(left, 0.4, 0.9).nodes[found.left], prune(right, 0.4, 0.9).nodes[found.right]
+    assert (alone[0] != alone[1]).any()
+    assert (one.nodes[found.left] >= alone[0]).all() and (other.nodes[found.right] >= alone[1]).all()
+    hidden = int(found.only_right[~other.nodes[found.only_right]][0])
+    _, kept = paired_views(left, right, found, 0.4, 0.9, keep=((), (hidden,)))
+    assert kept.nodes[hidden]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.graphs.graph import AttributionGraph, NodeKind
-from engine.graphs.layout import Layout, lay_out
+from engine.graphs.layout import Layout, lay_out, with_shared_rows
 from tests.graph_builder import build_graph
 
 
@@ -155,3 +155,20 @@ def test_influence_that_is_not_a_number_does_no_harm() -> None:
     graph = build_graph(n_features=30)
     graph.influence[5:20] = np.nan
     assert_valid(graph, all_of(graph), lay_out(graph, all_of(graph)))
+
+
+def test_two_drawings_share_their_rows() -> None:
+    one, other = build_graph(n_layers=5, n_features=200), build_graph(n_layers=5, n_features=40, n_positions=3, seed=2)
+    own = lay_out(one, all_of(one)), lay_out(other, all_of(other))
+    left, right = with_shared_rows(*own)
+    assert (left.row_edges == right.row_edges).all()
+    assert (np.diff(left.row_edges) >= np.diff(own[0].row_edges) - 1e-9).all()
+    assert (np.diff(right.row_edges) >= np.diff(own[1].row_edges) - 1e-9).all()
+    for graph, layout in ((one, left), (other, right)):
+        assert_valid(graph, all_of(graph), layout)
+
+
+def test_drawings_of_other_heights_stay_as_they_are() -> None:
+    one, other = build_graph(n_layers=5), build_graph(n_layers=6)
+    own = lay_out(one, all_of(one)), lay_out(other, all_of(other))
+    assert with_shared_rows(*own) == own

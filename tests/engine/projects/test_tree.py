@@ -272,3 +272,22 @@ def test_experiments_are_kept_whole(furnished: Project) -> None:
     copy = furnished.tree.duplicate(TreeRef("experiment", row.id))
     assert furnished.experiments.result(copy.number) == {"change": -0.5}
     assert [hit.item for hit in furnished.search("without texas")] == [row.id, copy.number]
+
+
+def test_gathered_entries_are_one_step_of_undo(project: Project) -> None:
+    before = shown(project)
+    folder = project.tree.gather([TRACE_2, TRACE_1], "Token by token", content={"series": True})
+    assert shown(project) == [(0, "folder", "Token by token"), (1, "trace", "Trace 2"), (1, "trace", "Trace 1")]
+    assert project.tree.content(folder) == {"series": True}
+    project.undo()
+    assert shown(project) == before
+    project.redo()
+    assert shown(project)[0] == (0, "folder", "Token by token")
+
+
+def test_a_folder_is_not_gathered_into_itself(furnished: Project) -> None:
+    capitals = ref(furnished, "Capitals")
+    before = shown(furnished)
+    with pytest.raises(RequestError, match="into itself"):
+        furnished.tree.gather([capitals], "All", folder=capitals.number)
+    assert shown(furnished) == before
