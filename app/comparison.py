@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from app.canvas import Mark, Scene
 from app.canvas.scene import pair
-from app.reading import KIND_WORDS, kind_of, number, search_text, token_word
+from app.reading import KIND_WORDS, kind_of, number, short_name, token_word
 from app.session import ViewSettings, with_colours
 from engine.graphs import AttributionGraph, GraphView, NodeKind
 from engine.graphs.comparison import Comparison, compare, paired_views
@@ -184,20 +184,21 @@ def pairing(left: Side, right: Side) -> Pairing:
         scene.marks[nodes[nodes >= 0]] = mark[nodes >= 0]
     pair(*scenes)
     texts = tuple(
-        " ".join(
-            [MARK_WORDS[Mark(int(mark[row]))]]
-            + [
-                search_text(s.graph, int(n[row]), "")
-                for s, n in ((left, left_node), (right, right_node))
-                if n[row] >= 0
-            ]
-        )
-        for row in range(len(mark))
+        _text(left, right, *row) for row in zip(mark.tolist(), left_node.tolist(), right_node.tolist(), strict=True)
     )
     return Pairing(
         left, right, found, scenes, partner_left, partner_right, left_node, right_node, mark, texts,
         _doubts(left, right, found.same_dictionary),
     )  # fmt: skip
+
+
+def _text(left: Side, right: Side, mark: int, left_node: int, right_node: int) -> str:
+    """Everything a person may type to find a row, in lower case."""
+    words = [MARK_WORDS[Mark(mark)]]
+    for graph, node in ((left.graph, left_node), (right.graph, right_node)):
+        if node >= 0:
+            words += [short_name(graph, node), KIND_WORDS[kind_of(graph, node)], graph.describe(node)]
+    return " ".join(words).lower()
 
 
 def _doubts(left: Side, right: Side, same_dictionary: bool) -> tuple[str, ...]:
