@@ -155,6 +155,14 @@ class MainWindow(QMainWindow):
             [self._docks["investigation"], self._docks["inspector"]], [250, 330], Qt.Orientation.Horizontal
         )
 
+    def panels(self) -> list[QWidget]:
+        """Every part of the window that can be seen, in reading order."""
+        docks = {name: dock for name, dock in self._docks.items() if dock.isVisible()}
+        left = [dock for dock in docks.values() if self.dockWidgetArea(dock) == LEFT]
+        others = [dock for dock in docks.values() if self.dockWidgetArea(dock) != LEFT]
+        graph = [self.area.canvas, self.area.table.table] if self.session.graph is not None else [self.start]
+        return [self.prompt_bar, *left, *(part for part in graph if part.isVisible()), *others]
+
     def show_dock(self, name: str) -> None:
         """Bring a panel to the front."""
         self._docks[name].show()

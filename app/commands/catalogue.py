@@ -133,6 +133,8 @@ def _go(window: MainWindow) -> list[Command]:
                 tip="Choose kind, layers, token, sign, activation and influence instead of typing them"),
         Command("go.find_close", "&Close the find bar", GO, hands.find_close, (), "close", hands.find_is_open,
                 section=2, shown_keys="Esc", tip="Show every node as before"),
+        Command("go.next_panel", "Next p&anel", GO, hands.next_panel, ("F6",), section=3),
+        Command("go.previous_panel", "Previous pan&el", GO, hands.previous_panel, ("Shift+F6",), section=3),
         Command("go.prompt", "&Prompt", GO, hands.go_prompt, ("Ctrl+L",), section=3, tip="Go to the prompt"),
         Command("go.graph", "&Graph", GO, hands.go_graph, ("Ctrl+1",), "", asked.has_graph, section=3,
                 tip="Go to the graph"),

@@ -6,12 +6,24 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QApplication, QWidget
 
 from app.dialogs import Ask
 
 if TYPE_CHECKING:
     from app.window import MainWindow
+
+
+def first_control(panel: QWidget) -> QWidget | None:
+    """The first thing in a panel that takes the keyboard focus, where there is one to be seen."""
+    widget: QWidget | None = panel
+    while widget is not None:
+        takes = bool(widget.focusPolicy() & Qt.FocusPolicy.TabFocus)
+        if takes and (widget is panel or panel.isAncestorOf(widget)) and widget.isEnabled() and widget.isVisible():
+            return widget
+        following = widget.nextInFocusChain()
+        widget = None if following is panel else following
+    return None
 
 
 class Hands:
@@ -125,6 +137,29 @@ class Hands:
     def find_is_open(self) -> bool:
         """Whether the find bar is open."""
         return self.window.area.find_bar.is_open
+
+    def next_panel(self) -> None:
+        """Go to the next panel."""
+        self._step_panel(1)
+
+    def previous_panel(self) -> None:
+        """Go to the panel before."""
+        self._step_panel(-1)
+
+    def _step_panel(self, by: int) -> None:
+        """Focus the first control of the next panel that has one, around the end."""
+        panels = [panel for panel in self.window.panels() if first_control(panel) is not None]
+        focused = QApplication.focusWidget()
+        here = [
+            at
+            for at, panel in enumerate(panels)
+            if focused is panel or (focused is not None and panel.isAncestorOf(focused))
+        ]
+        if panels:
+            at = (here[0] + by) if here else (0 if by > 0 else -1)
+            control = first_control(panels[at % len(panels)])
+            if control is not None:
+                self._focus(control)
 
     def go_prompt(self) -> None:
         """Go to the prompt."""

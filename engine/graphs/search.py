@@ -135,7 +135,7 @@ class NodeSearch:
         if key not in self._words or sign != ":":
             known = ", ".join(f"{one}:" for one in self._words)
             raise RequestError(
-                f"The search does not know {key[:40] + sign!r}; it knows {known} activation> and influence>, "
+                f"The search does not know {key[:40] + sign!r}; it knows {known}, activation> and influence>, "
                 "and takes anything in quotation marks as text."
             )
         return self._words[key](text)

@@ -17,6 +17,7 @@ from PySide6.QtCore import QEvent, QThread, QTimer
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
+from app.commands import CommandAction
 from app.dialogs import Ask
 from app.session import Session
 from app.window import MainWindow
@@ -92,6 +93,25 @@ def tidy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     app = QApplication.instance()
     shown = [] if not isinstance(app, QApplication) else [w for w in app.topLevelWidgets() if w.isVisible()]
     assert not shown, f"windows still open: {shown}"
+
+
+@pytest.fixture(autouse=True)
+def runs_its_commands(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A test marked with commands fails if one of them never ran."""
+    marked = {name for mark in request.node.iter_markers("command") for name in mark.args}
+    ran: set[str] = set()
+    fire = CommandAction.fire
+
+    def recorded(self: CommandAction) -> None:
+        self.refresh()
+        if self.isEnabled():
+            ran.add(self.command.id)
+        fire(self)
+
+    if marked:
+        monkeypatch.setattr(CommandAction, "fire", recorded)
+    yield
+    assert marked <= ran, f"marked as a test of commands it does not run: {sorted(marked - ran)}"
 
 
 @pytest.fixture

@@ -98,6 +98,7 @@ def test_with_a_graph_every_command_runs(
     window.palette_dialog.close()
 
 
+@pytest.mark.command("edit.pin", "edit.label", "edit.group_pins", "edit.undo", "edit.redo")
 def test_pin_label_group_undo_with_the_keyboard(open_window: MainWindow, qtbot: QtBot) -> None:
     window, session = open_window, open_window.session
     graph = session.graph
@@ -130,6 +131,7 @@ def test_pin_label_group_undo_with_the_keyboard(open_window: MainWindow, qtbot: 
     assert [group.name for group in session.annotations.groups] == ["says Texas"]
 
 
+@pytest.mark.command("go.back", "go.forward")
 def test_brackets_go_back_and_forth(open_window: MainWindow, qtbot: QtBot) -> None:
     window = open_window
     window.area.canvas.setFocus()
@@ -153,6 +155,7 @@ def test_slash_finds_and_letters_typed_there_are_letters(open_window: MainWindow
     assert window.session.annotations.pins == ()
 
 
+@pytest.mark.command("go.palette", "view.theme.dark", "view.theme.light")
 def test_the_palette_finds_by_a_few_letters_and_runs(open_window: MainWindow, qtbot: QtBot) -> None:
     window, palette = open_window, open_window.palette_dialog
     window.registry.run("go.palette")
@@ -185,6 +188,7 @@ def test_the_help_sheet_lists_every_key(open_window: MainWindow) -> None:
             assert keys.toString(QKeySequence.SequenceFormat.NativeText) in written
 
 
+@pytest.mark.command("view.hide_bos", "view.larger", "view.normal", "view.colour_blind")
 def test_hiding_and_themes_are_remembered(open_window: MainWindow, qapp: QApplication) -> None:
     window = open_window
     window.registry.run("view.hide_bos")
@@ -200,6 +204,7 @@ def test_hiding_and_themes_are_remembered(open_window: MainWindow, qapp: QApplic
     window.registry.run("view.colour_blind")
 
 
+@pytest.mark.command("view.reset_layout")
 def test_the_layout_can_be_reset(open_window: MainWindow) -> None:
     docks = [dock for dock in open_window.findChildren(QWidget) if dock.objectName() == "dock-inspector"]
     docks[0].hide()
@@ -207,6 +212,7 @@ def test_the_layout_can_be_reset(open_window: MainWindow) -> None:
     assert docks[0].isVisible()
 
 
+@pytest.mark.command("file.export_picture", "file.export_graph")
 def test_export(open_window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for suffix in (".svg", ".png"):
         path = tmp_path / f"picture{suffix}"
@@ -232,6 +238,7 @@ def test_an_export_that_cannot_be_written_says_so_beside_the_graph(open_window: 
     assert not banner.isVisible()
 
 
+@pytest.mark.command("edit.copy_name", "edit.rename_trace", "edit.delete_trace")
 def test_names_are_copied_and_traces_renamed_and_deleted(
     open_window: MainWindow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,6 +259,7 @@ def test_names_are_copied_and_traces_renamed_and_deleted(
     assert window.area.stack.currentIndex() == 1
 
 
+@pytest.mark.command("trace.budget")
 def test_the_budget_is_asked_and_remembered(window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Ask, "number", lambda *arguments: 300)
     window.registry.run("trace.budget")

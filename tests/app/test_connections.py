@@ -31,6 +31,7 @@ def panel(open_window: MainWindow, graph: AttributionGraph) -> ConnectionsPanel:
     return open_window.connections
 
 
+@pytest.mark.command("go.back")
 def test_edges_are_sorted_searched_and_lead_on(
     open_window: MainWindow, panel: ConnectionsPanel, graph: AttributionGraph, qtbot: QtBot
 ) -> None:

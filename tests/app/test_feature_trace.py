@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from pytestqt.qtbot import QtBot
 
 from app.window import MainWindow
@@ -21,6 +22,7 @@ def _trace_the_prompt(window: MainWindow, qtbot: QtBot) -> AttributionGraph:
     return graph
 
 
+@pytest.mark.command("trace.feature", "trace.run")
 def test_the_selected_feature_is_traced_in_the_graphs_own_prompt(ready: MainWindow, qtbot: QtBot) -> None:
     action = ready.registry.action("trace.feature")
     graph = _trace_the_prompt(ready, qtbot)

@@ -39,6 +39,7 @@ def lit(window: MainWindow) -> list[int]:
     return np.flatnonzero(scene.node_shown & ~faded).tolist()
 
 
+@pytest.mark.command("go.find")
 def test_what_is_found_lights_up_fills_the_table_and_is_given_back(
     open_window: MainWindow, graph: AttributionGraph, qtbot: QtBot
 ) -> None:
@@ -62,6 +63,7 @@ def test_what_is_found_lights_up_fills_the_table_and_is_given_back(
     assert sorted(rows(window)) == errors
 
 
+@pytest.mark.command("go.find_next", "go.find_previous", "go.find_close")
 def test_next_and_previous_go_round_and_say_where(
     open_window: MainWindow, graph: AttributionGraph, qtbot: QtBot
 ) -> None:
@@ -104,6 +106,7 @@ def test_a_query_that_is_not_understood_says_one_sentence_and_keeps_what_was_fou
     assert not window.registry.action("go.find_next").isEnabled()
 
 
+@pytest.mark.command("go.find_filters")
 def test_controls_write_terms_and_follow_them(open_window: MainWindow, graph: AttributionGraph, qtbot: QtBot) -> None:
     window, bar = open_window, open_window.area.find_bar
     window.registry.run("go.find_filters")

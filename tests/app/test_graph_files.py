@@ -40,6 +40,7 @@ def said(window: MainWindow) -> list[str]:
     return [item.text() for item in (rows.item(i) for i in range(rows.count())) if item is not None]
 
 
+@pytest.mark.command("file.import_graph")
 def test_an_imported_graph_is_a_trace_with_all_that_came_with_it(
     window: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, arrays: Path, graph: AttributionGraph
 ) -> None:

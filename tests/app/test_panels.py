@@ -113,6 +113,7 @@ def test_a_label_left_half_typed_belongs_to_its_node(open_window: MainWindow, gr
     assert open_window.inspector.label.text() == ""
 
 
+@pytest.mark.command("edit.colour.pink", "edit.ungroup")
 def test_circuit_lists_groups_and_pins_and_renames_in_place(open_window: MainWindow, graph: AttributionGraph) -> None:
     window, panel = open_window, open_window.circuit
     one, two, three = (int(node) for node in graph.of_kind(NodeKind.FEATURE)[:3])

@@ -73,6 +73,7 @@ def test_save_as_of_a_named_project_goes_on_in_the_copy(window: MainWindow, save
     assert window.session.annotations.pins == (10, 11)
 
 
+@pytest.mark.command("file.save_as")
 def test_save_as_asks_where_and_adds_the_ending(
     open_window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,6 +48,7 @@ def run_trace(window: MainWindow, qtbot: QtBot) -> None:
     qtbot.waitUntil(lambda: window.session.trace_id not in (None, before), timeout=SECONDS)
 
 
+@pytest.mark.command("trace.weighted", "trace.tokens")
 def test_a_weighted_sum_is_typed_and_traced(ready: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
     aim = ready.prompt_bar.aim
     assert aim.target.isVisible()
@@ -73,6 +74,7 @@ def test_a_weighted_sum_is_typed_and_traced(ready: MainWindow, qtbot: QtBot, mon
     assert ready.session.graph.logit_text[0] == " Austin"
 
 
+@pytest.mark.command("trace.direction")
 @pytest.mark.parametrize("form", ["npy", "list", "sum"])
 def test_a_file_is_explained(
     ready: MainWindow, smollm: LanguageModel, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, form: str

@@ -83,6 +83,7 @@ def test_typing_shows_tokens_and_what_comes_next(ready: MainWindow, qtbot: QtBot
     assert ready.prompt_bar.chips.chips.rowCount() == 5
 
 
+@pytest.mark.command("trace.generate")
 def test_a_click_on_a_generated_token_traces_it(ready: MainWindow, qtbot: QtBot) -> None:
     type_prompt(qtbot, ready, "The capital of Texas is")
     ready.prompt_bar.count.setValue(3)
@@ -236,6 +237,7 @@ def test_a_trace_that_is_stopped_midway_keeps_what_it_found(ready: MainWindow, q
     assert any(sentence.startswith("Stopped early") for sentence in said)
 
 
+@pytest.mark.command("trace.cancel")
 def test_cancel_leaves_the_window_as_it_was(ready: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
     entered = threading.Event()
 
@@ -375,6 +377,7 @@ def test_another_model_chosen_while_one_loads_is_the_one_that_comes(
     assert window.runs.model.source == "second"
 
 
+@pytest.mark.command("trace.trust_features")
 def test_a_dictionary_that_does_not_fit_is_refused_and_may_be_opened_anyway(
     ready: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
