@@ -58,7 +58,7 @@ class GraphCanvas(QWidget):
         self._empty_text = EMPTY
         self._surface = Surface(self, current_theme())
         self._stage = self._surface.stage
-        self._legend = LegendBar(self._stage, self)
+        self._legend = LegendBar(self._surface, self)
         self._card = HoverCard(self)
         self._banner = _notice(self, "groupingBanner")
         self._empty = _notice(self, "emptyCanvas")
@@ -69,6 +69,7 @@ class GraphCanvas(QWidget):
         column.setSpacing(0)
         column.addWidget(self._surface, 1)
         column.addWidget(self._legend)
+        self._surface.all_edges.changed.connect(self._legend.update)
         self._surface.cameraMoved.connect(self._place_card)
         self._surface.moved.connect(self._pointer_moved)
         self._surface.left.connect(self._pointer_left)
@@ -177,6 +178,11 @@ class GraphCanvas(QWidget):
         if self._stage.scene is not None:
             self._stage.scene.size_by = SizeBy(size_by)
             self._surface.remeasure()
+
+    def set_all_edges(self, on: bool) -> None:
+        """Draw every edge in view, in a thread of its own, behind the strongest; off at first."""
+        self._surface.all_edges.switch(on)
+        self._legend.update()
 
     def set_empty_message(self, text: str) -> None:
         """What is said while there is no graph: what is missing, and what would fill the place."""

@@ -13,7 +13,7 @@ from app.canvas.stage import Stage
 class Layer(pg.GraphicsObject):  # type: ignore[misc] # pyqtgraph ships no types
     """One item that covers the view and paints in its pixels."""
 
-    depth = 0
+    depth: float = 0
 
     def __init__(self, stage: Stage) -> None:
         super().__init__()

@@ -8,7 +8,8 @@ from PySide6.QtWidgets import QWidget
 
 from app.canvas.scene import Scene
 from app.canvas.sprites import glyph_path
-from app.canvas.stage import STEPS, Stage
+from app.canvas.stage import STEPS
+from app.canvas.surface import Surface
 from engine.graphs.graph import NodeKind
 
 _KINDS = (NodeKind.FEATURE, NodeKind.EMBEDDING, NodeKind.LOGIT, NodeKind.ERROR, NodeKind.BIAS)
@@ -18,9 +19,9 @@ _GAP = 14.0
 class LegendBar(QWidget):
     """Kinds of nodes in this graph, and the signed scale with its ends."""
 
-    def __init__(self, stage: Stage, parent: QWidget) -> None:
+    def __init__(self, surface: Surface, parent: QWidget) -> None:
         super().__init__(parent)
-        self.stage = stage
+        self.stage, self.all_edges = surface.stage, surface.all_edges
         self.setAccessibleName("Legend of the graph")
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
 
@@ -36,6 +37,9 @@ class LegendBar(QWidget):
 
     def words(self, scene: Scene) -> str:
         """What is drawn now, in words."""
+        if self.all_edges.on:
+            count = int(scene.edge_shown.sum())
+            return f"drawing all {count:,} edges…" if self.all_edges.busy else f"all {count:,} edges, by input share"
         if scene.is_shown(scene.selected):
             return "share of the target's input, of the selected node's edges"
         if not self.stage.in_focus:

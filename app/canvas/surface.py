@@ -6,6 +6,7 @@ from PySide6.QtCore import QPointF, QRectF, Signal, Slot
 from PySide6.QtGui import QFont, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
+from app.canvas.all_edges import AllEdges
 from app.canvas.backdrop_layer import BackdropLayer
 from app.canvas.camera import Camera
 from app.canvas.edges_layer import EdgesLayer
@@ -38,7 +39,16 @@ class Surface(MouseView):
         self.backdrop, self.edges = BackdropLayer(self.stage), EdgesLayer(self.stage)
         self.nodes, self.rings = NodesLayer(self.stage), RingsLayer(self.stage)
         self.labels, self.headers = LabelsLayer(self.stage), HeadersLayer(self.stage)
-        self.layers = (self.backdrop, self.edges, self.nodes, self.rings, self.labels, self.headers)
+        self.all_edges = AllEdges(self.stage, self)
+        self.layers = (
+            self.backdrop,
+            self.all_edges.layer,
+            self.edges,
+            self.nodes,
+            self.rings,
+            self.labels,
+            self.headers,
+        )
         self.camera.sigRangeChanged.connect(self._camera_moved)
         self._ready = True
 
@@ -46,6 +56,7 @@ class Surface(MouseView):
 
     def set_scene(self, scene: Scene | None) -> None:
         """Draw another scene, fitted; None draws nothing."""
+        self.all_edges.forget()
         if scene is None:
             self.stage.forget()
         self.stage.scene = scene
@@ -62,6 +73,7 @@ class Surface(MouseView):
         if before.is_shown(before.selected) and scene.is_shown(scene.selected):
             pixel = self.pixel_of(before.selected)
             x, y = float(scene.layout.x[scene.selected]), float(scene.layout.y[scene.selected])
+        self.all_edges.forget()
         self.stage.scene = scene
         self.stage.measure()
         self._lay_out()
@@ -76,6 +88,7 @@ class Surface(MouseView):
         pixel = self.pixel_of(anchor) if anchor != NOTHING else QPointF()
         scales = self.camera.scales()
         scene.viewport = self._room()
+        self.all_edges.forget()
         scene.show(view)
         self._lay_out()
         if anchor != NOTHING and scene.is_shown(anchor):
@@ -86,6 +99,7 @@ class Surface(MouseView):
         self.stage.theme = theme
         self.setBackground(theme.graph.background)
         self.repaint_layers()
+        self.all_edges.refresh()
 
     def take_font(self, font: QFont) -> None:
         """Write in another font; margins and labels follow it."""
@@ -118,6 +132,7 @@ class Surface(MouseView):
         """Lay out for the present size and show everything."""
         self.fitted = True
         if self.stage.scene is not None:
+            self.all_edges.forget()
             self.stage.scene.viewport = self._room()
             self.stage.scene.lay_out()
             self._lay_out()
@@ -197,9 +212,11 @@ class Surface(MouseView):
                 self.camera.fit()
         self.stage.place()
         self.restyle()
+        self.all_edges.refresh()
 
     @Slot()
     def _camera_moved(self) -> None:
         self.stage.place()
         self.repaint_layers()
+        self.all_edges.refresh()
         self.cameraMoved.emit()

@@ -168,6 +168,8 @@ def _view(window: MainWindow) -> list[Command]:
                 checked=look.errors_hidden, section=1),
         Command("view.hide_bos", "Hide &BOS", VIEW, look.toggle_bos, ("B",), "", asked.has_graph,
                 checked=look.bos_hidden, section=1),
+        Command("view.all_edges", "&All edges", VIEW, look.toggle_all_edges, ("A",), "", asked.has_graph,
+                checked=look.all_edges_shown, section=1, tip="Draw every edge in view, not only the strongest"),
         Command("view.table", "Node &table", VIEW, look.toggle_table, ("T",), "", checked=look.table_shown,
                 section=1),
         *sizes,

@@ -27,6 +27,7 @@ class Look:
         self.size_by = window.memory.text("size_by", "influence")
         if self.size_by not in ("influence", "activation", "none"):
             self.size_by = "influence"
+        self.all_edges = False
         self._normal_size = app.font().pointSizeF()
 
     def start(self) -> None:
@@ -114,6 +115,15 @@ class Look:
     def show_size(self) -> None:
         """Draw the features of the open graph in the chosen size."""
         self.window.area.canvas.set_size_by(self.size_by)
+
+    def toggle_all_edges(self) -> None:
+        """Draw every edge in view, or only those of what is in focus."""
+        self.all_edges = not self.all_edges
+        self.window.area.canvas.set_all_edges(self.all_edges)
+
+    def all_edges_shown(self) -> bool:
+        """Whether every edge in view is drawn."""
+        return self.all_edges
 
     def toggle_errors(self) -> None:
         """Hide or show error nodes."""
