@@ -11,6 +11,7 @@ from PySide6.QtGui import QColor, QFont, QPainter, QPen, QStaticText
 from app.canvas.layer import Layer
 from app.canvas.stage import Stage
 from engine.graphs.graph import NodeKind
+from engine.graphs.layout import Layout
 
 MOST_LABELS = 300
 MOST_FOUND = 40  # of the nodes a search found, the most influential
@@ -28,12 +29,18 @@ class LabelsLayer(Layer):
         super().__init__(stage)
         self._texts: OrderedDict[tuple[str, bool], QStaticText] = OrderedDict()
         self._font: QFont | None = None
+        self._key: tuple[object, ...] = ()
+        self._layout: Layout | None = None
+        self._offsets: dict[int, QRectF] = {}  # of the boxes from their nodes, at this zoom
+        self._named: dict[tuple[int, bool], QStaticText] = {}
+        self._without: set[int] = set()  # nodes beside which there is no room
         self.drawn: list[tuple[int, QRectF]] = []  # node and box of the labels in the last picture
 
     def paint_layer(self, painter: QPainter) -> None:
         theme = self.stage.theme
         if self._font != self.stage.font:
             self._texts.clear()
+            self._key = ()
             self._font = QFont(self.stage.font)
         self.drawn = self._place()
         painter.setClipRect(self.stage.inner.adjusted(0, -4, self.stage.camera.margins.right, 0))
@@ -55,6 +62,9 @@ class LabelsLayer(Layer):
             painter.drawStaticText(QPointF(box.left() + 3, box.top() + 1), self._text(node, by_person))
 
     def _text(self, node: int, bold: bool) -> QStaticText:
+        known = self._named.get((node, bold))
+        if known is not None:
+            return known
         scene, stage = self.stage.scene, self.stage
         assert scene is not None
         metrics = stage.bold_metrics if bold else stage.metrics
@@ -67,6 +77,7 @@ class LabelsLayer(Layer):
             self._texts[words, bold] = text
             if len(self._texts) > _KEPT_TEXTS:
                 self._texts.popitem(last=False)
+        self._named[node, bold] = text
         return text
 
     def candidates(self) -> tuple[list[int], list[int]]:
@@ -88,21 +99,43 @@ class LabelsLayer(Layer):
         return wanted[:MOST_LABELS], [n for n in strongest.tolist() if n not in set(wanted)]
 
     def _place(self) -> list[tuple[int, QRectF]]:
-        """Greedy, the most wanted first: right of the node, left, above, below; else nowhere."""
+        """Greedy, the most wanted first: right of the node, left, above, below; else nowhere.
+
+        While the view only moves, labels stay where they were beside their nodes, and only nodes that come into sight
+        are placed: they do not jump about, and a frame takes no longer for many than for few.
+        """
         stage = self.stage
         scene = stage.scene
         assert scene is not None
+        key = (*(round(scale, 9) for scale in stage.camera.scales()), stage.style_changes, stage.font.key())
+        if key != self._key or self._layout is not scene.layout:
+            self._key, self._layout = key, scene.layout
+            self._offsets, self._without, self._named = {}, set(), {}
         wanted, others = self.candidates()
-        taken = np.empty((MOST_LABELS, 4))
+        inner, right = stage.inner, stage.rect.width()
         placed: list[tuple[int, QRectF]] = []
+        for node in [*wanted, *others]:
+            offset = self._offsets.get(node)
+            if offset is not None and len(placed) < MOST_LABELS:
+                box = offset.translated(float(stage.x[node]), float(stage.y[node]))
+                if box.left() >= inner.left() and box.right() <= right:
+                    placed.append((node, box))
+        taken = np.empty((MOST_LABELS, 4))
+        for number, (_, box) in enumerate(placed):
+            taken[number] = box.left(), box.top(), box.right(), box.bottom()
         points = np.stack([stage.x[scene.shown], stage.y[scene.shown]], axis=1) if others else np.empty((0, 2))
         for node, free in [*((n, False) for n in wanted), *((n, True) for n in others)]:
             if len(placed) >= MOST_LABELS:
                 break
-            box = self._first_free(node, taken[: len(placed)], points if free else None)
-            if box is not None:
-                taken[len(placed)] = box.left(), box.top(), box.right(), box.bottom()
-                placed.append((node, box))
+            if node in self._offsets or node in self._without:
+                continue
+            found = self._first_free(node, taken[: len(placed)], points if free else None)
+            if found is not None:
+                taken[len(placed)] = found.left(), found.top(), found.right(), found.bottom()
+                placed.append((node, found))
+                self._offsets[node] = found.translated(-float(stage.x[node]), -float(stage.y[node]))
+            elif inner.adjusted(LONGEST, LONGEST, -LONGEST, -LONGEST).contains(stage.x[node], stage.y[node]):
+                self._without.add(node)
         return placed
 
     def _first_free(self, node: int, taken: np.ndarray, points: np.ndarray | None) -> QRectF | None:

@@ -49,7 +49,11 @@ class Timing:
     def row(self) -> str:
         """One line of the table: median and worst of both clocks, and the budget."""
         budget = next((ms for name, ms in BUDGETS.items() if self.name.startswith(name)), 0.0)
-        cells = [f"{value:.1f}" for times in (self.wall, self.busy) for value in (statistics.median(times), max(times))]
+        cells = [
+            f"{figure(times):.1f}" if times else ""
+            for times in (self.wall, self.busy)
+            for figure in (statistics.median, max)
+        ]
         return f"| {self.name} | {' | '.join(cells)} | {f'{budget:,.0f}' if budget else ''} |"
 
 
@@ -151,8 +155,8 @@ class Bench:
             waits.append(1000 * (time.perf_counter() - start))
             self.canvas.set_all_edges(False)
         self.timings += [
-            Timing("all edges, until they are shown", waits, [0.0]),
-            Timing("all edges, the window held up", halts, [0.0]),
+            Timing("all edges, until they are shown", waits, []),
+            Timing("all edges, the window held up", halts, []),
         ]
 
     def _hands(self, what: str, rng: np.random.Generator, repeats: int) -> None:

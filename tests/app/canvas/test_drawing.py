@@ -403,3 +403,32 @@ def test_a_kept_picture_of_many_nodes_shows_what_a_new_one_does(qtbot: QtBot, cr
     assert largest_difference(tinted, first) > 100
     canvas.select(-1)
     assert largest_difference(canvas.grab().toImage(), first) <= 3
+
+
+def test_labels_stay_beside_their_nodes_while_the_view_moves(hands: Hands, graph: AttributionGraph) -> None:
+    nodes = hands.apart(6)
+    hands.canvas.set_annotations((), {node: f"label {node}" for node in nodes}, ())
+    for _ in range(2):
+        hands.canvas.zoom_in()
+    picture(hands)
+
+    def sides() -> dict[int, tuple[int, int]]:
+        found = {}
+        for node, box in hands.surface.labels.drawn:
+            away = box.topLeft() - hands.surface.pixel_of(node)
+            found[node] = (round(away.x()), round(away.y()))
+        return found
+
+    before = sides()
+    assert before
+    hands.surface.pan(35.0, -20.0)
+    picture(hands)
+    after = sides()
+    both = before.keys() & after.keys()
+    assert len(both) > 3
+    assert {node: after[node] for node in both} == {node: before[node] for node in both}
+    boxes = [box for _, box in hands.surface.labels.drawn]
+    assert not [1 for i, one in enumerate(boxes) for other in boxes[:i] if one.intersects(other)]
+    hands.canvas.set_annotations((), {nodes[0]: "another"}, ())
+    picture(hands)
+    assert hands.surface.labels._text(nodes[1], bold=False).text() != f"label {nodes[1]}"
