@@ -42,11 +42,12 @@ def constant_position(model: FrozenModel, columns: Columns) -> ConstantPosition:
     x = torch.cat(vectors)  # (c', d)
     reads = []
     for layer, attention in enumerate(model.attention):
-        folded, own = attention.folded, attention.mix[:, 0, 0]  # own: (H,) what position 0 sees of itself
-        value = x @ folded.value.transpose(1, 2)  # (K, c', h)
+        held = attention.hold(wide=True)
+        own = held.mix[:, 0, 0]  # (H,) what position 0 sees of itself
+        value = x @ held.value.transpose(1, 2)  # (K, c', h)
         reads.append(value)
         seen = value.repeat_interleave(len(own) // len(value), dim=0) * own[:, None, None]  # (H, c', h)
-        x = x + (seen @ folded.out).sum(0)
+        x = x + (seen @ held.out).sum(0)
         sources = model.listed[layer]
         assert sources is not None
         x = torch.cat([x, sources.rows[: sources.starts[1]]])

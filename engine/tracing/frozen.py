@@ -38,26 +38,76 @@ _folded: WeakKeyDictionary[LayerWeights, FoldedWeights] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
-class FrozenAttention:
-    """One block's attention with the pattern held.
+class HeldAttention:
+    """One block's attention as three constant maps. `out` (H, h, d), `value` (K, h, d); `mix` (H, T, T) of key (second
+    axis) and query is the pattern with 1/sigma of the norms at both ends.
 
-    Shapes: P positions of a gradient, the first of them position `first` of the prompt; n targets; H query heads, K
-    key/value heads, h head width.
+    Shapes: P positions of a gradient, the first of them position `first` of the prompt; n targets.
     """
+
+    out: Tensor
+    value: Tensor
+    mix: Tensor
+
+    def mixed(self, gradient: Tensor, first: int) -> Tensor:
+        """(K, first + P, n * h) at the values of every key, for a gradient (P, n, d) after attention.
+
+        Heads of one key/value group are summed. With the values' map it costs
+        2 P d h (H + K) + H h P^2 multiply-adds a target.
+        """
+        n_positions, n, d = gradient.shape
+        heads, h, _ = self.out.shape
+        group, keys = heads // len(self.value), first + n_positions
+        mix, flat = self.mix[:, :keys, first:keys], gradient.reshape(n_positions * n, d)
+        flat = flat.to(self.out.dtype)
+        linear = linear_for(flat)
+        mixed = gradient.new_empty(len(self.value), keys, n * h)
+        for head in range(heads):
+            z = linear(flat, self.out[head]).view(n_positions, n * h).to(mixed.dtype)
+            add = head % group > 0
+            for start in range(0, keys, KEY_BAND):
+                end, query = min(start + KEY_BAND, keys), max(start - first, 0)
+                target = mixed[head // group, start:end]
+                if add:
+                    target.addmm_(mix[head, start:end, query:], z[query:])
+                else:
+                    torch.mm(mix[head, start:end, query:], z[query:], out=target)
+        return mixed
+
+    def mixed_from(self, vectors: Tensor, positions: Tensor, n_positions: int, first: int) -> Tensor:
+        """The same for targets that stand at one position each: vectors (n, d) after attention at positions (n,)."""
+        kv, h, keys, out = len(self.value), self.out.shape[1], first + n_positions, self.out.flatten(0, 1)
+        z = linear_for(out)(vectors.to(out.dtype), out).to(vectors.dtype)
+        z = z.view(len(vectors), kv, -1, h)  # (n, K, g, h)
+        weight = self.mix[:, :keys, positions].view(kv, -1, keys, len(vectors), 1)  # (K, g, keys, n, 1)
+        mixed = weight[:, 0] * z[:, None, :, 0].permute(2, 1, 0, 3)
+        for one in range(1, weight.shape[1]):
+            mixed.addcmul_(weight[:, one], z[:, None, :, one].permute(2, 1, 0, 3))
+        return mixed.view(kv, keys, -1)
+
+    def add_values(self, mixed: Tensor, first: int, onto: Tensor) -> Tensor:
+        """Add what `mixed` gives before attention to a gradient (P, n, d), in place."""
+        n_positions, n, d = onto.shape
+        flat = onto.view(n_positions * n, d)
+        for head, value in enumerate(self.value):
+            flat.addmm_(mixed[head, first : first + n_positions].view(n_positions * n, -1), value)
+        return onto
+
+
+@dataclass(frozen=True)
+class FrozenAttention:
+    """One block's attention on a recorded prompt: H query heads, K key/value heads of width h."""
 
     record: LayerRecord
     layer: LayerWeights
     keep: bool = True  # whether what is folded may stay in memory
+    # W_O^T, the largest product, takes bfloat16 operands. With W_V too, edges were off by 1e-2, against 4e-3 now.
+    narrow: bool = False
 
     @property
     def parallel(self) -> bool:
         """Beside the MLP: both read the residual before the block."""
         return self.layer.parallel
-
-    @property
-    def folded(self) -> FoldedWeights:
-        """The maps, in the recording's dtype."""
-        return self._kept_fold if self.keep else _fold(self.layer, self.record.pre.dtype)
 
     @cached_property
     def _kept_fold(self) -> FoldedWeights:
@@ -67,10 +117,9 @@ class FrozenAttention:
             known = _folded[self.layer] = _fold(self.layer, dtype)
         return known
 
-    @property
-    def mix(self) -> Tensor:
-        """(H, T, T) of key (second axis) and query: the pattern, with 1/sigma of the norms at both ends."""
-        return self._kept_mix if self.keep else self._make_mix()
+    @cached_property
+    def _narrow_out(self) -> Tensor:
+        return _fold(self.layer, self.record.pre.dtype).out.to(torch.bfloat16)
 
     @cached_property
     def _kept_mix(self) -> Tensor:
@@ -84,52 +133,16 @@ class FrozenAttention:
             mix = mix * _inverse_sigma(record.attention_post_norm, self.layer.attention_post_norm)
         return mix.contiguous()
 
+    def hold(self, *, wide: bool = False) -> HeldAttention:
+        """Everything a step needs, made once for the step where it is not kept; `wide` whatever `narrow` says."""
+        folded = self._kept_fold if self.keep else _fold(self.layer, self.record.pre.dtype)
+        mix = self._kept_mix if self.keep else self._make_mix()
+        return HeldAttention(self._narrow_out if self.narrow and not wide else folded.out, folded.value, mix)
+
     def pull(self, gradient: Tensor) -> Tensor:
         """Pull (T', n, d) at the residual after attention back to the one before it, the identity path left out."""
-        return self.add_values(self.mixed(gradient, 0), 0, torch.zeros_like(gradient))
-
-    def mixed(self, gradient: Tensor, first: int) -> Tensor:
-        """(K, first + P, n * h) at the values of every key, for a gradient (P, n, d) after attention.
-
-        Heads of one key/value group are summed. With the values' map it costs
-        2 P d h (H + K) + H h P^2 multiply-adds a target.
-        """
-        n_positions, n, d = gradient.shape
-        attention, out = self.layer.attention, self.folded.out
-        group, h, keys = attention.n_heads // attention.n_kv_heads, attention.d_head, first + n_positions
-        mix, flat = self.mix[:, :keys, first:keys], gradient.reshape(n_positions * n, d)
-        linear = linear_for(flat)
-        mixed = gradient.new_empty(attention.n_kv_heads, keys, n * h)
-        for head in range(attention.n_heads):
-            z = linear(flat, out[head]).view(n_positions, n * h)
-            add = head % group > 0
-            for start in range(0, keys, KEY_BAND):
-                end, query = min(start + KEY_BAND, keys), max(start - first, 0)
-                target = mixed[head // group, start:end]
-                if add:
-                    target.addmm_(mix[head, start:end, query:], z[query:])
-                else:
-                    torch.mm(mix[head, start:end, query:], z[query:], out=target)
-        return mixed
-
-    def mixed_from(self, vectors: Tensor, positions: Tensor, n_positions: int, first: int) -> Tensor:
-        """The same for targets that stand at one position each: vectors (n, d) after attention at positions (n,)."""
-        attention, out = self.layer.attention, self.folded.out
-        kv, h, keys = attention.n_kv_heads, attention.d_head, first + n_positions
-        z = linear_for(vectors)(vectors, out.view(-1, out.shape[-1])).view(len(vectors), kv, -1, h)  # (n, K, g, h)
-        weight = self.mix[:, :keys, positions].view(kv, -1, keys, len(vectors), 1)  # (K, g, keys, n, 1)
-        mixed = weight[:, 0] * z[:, None, :, 0].permute(2, 1, 0, 3)
-        for one in range(1, weight.shape[1]):
-            mixed.addcmul_(weight[:, one], z[:, None, :, one].permute(2, 1, 0, 3))
-        return mixed.view(kv, keys, -1)
-
-    def add_values(self, mixed: Tensor, first: int, onto: Tensor) -> Tensor:
-        """Add what `mixed` gives before attention to a gradient (P, n, d), in place."""
-        n_positions, n, d = onto.shape
-        flat = onto.view(n_positions * n, d)
-        for head, value in enumerate(self.folded.value):
-            flat.addmm_(mixed[head, first : first + n_positions].view(n_positions * n, -1), value)
-        return onto
+        held = self.hold()
+        return held.add_values(held.mixed(gradient, 0), 0, torch.zeros_like(gradient))
 
     def bias(self) -> Tensor | None:
         """(T, d) what attention writes whatever the residual is: b_V and the norm's shift through the values, b_O."""
@@ -157,8 +170,8 @@ class FrozenAttention:
         return written
 
 
-def freeze(weights: ModelWeights, recording: Recording) -> tuple[FrozenAttention, ...]:
-    """The attention blocks of a recorded prompt, held."""
+def freeze(weights: ModelWeights, recording: Recording, *, narrow: bool = False) -> tuple[FrozenAttention, ...]:
+    """The attention blocks of a recorded prompt, held. `narrow`: with bfloat16 operands, see `FrozenAttention`."""
     size = recording.layers[0].pre.element_size()
     needed = sum(
         size * (layer.attention.w_o.numel() + layer.attention.w_v.numel())
@@ -166,7 +179,7 @@ def freeze(weights: ModelWeights, recording: Recording) -> tuple[FrozenAttention
         for layer in weights.layers
     )
     return tuple(
-        FrozenAttention(record, layer, needed <= KEPT_BYTES)
+        FrozenAttention(record, layer, needed <= KEPT_BYTES, narrow)
         for record, layer in zip(recording.layers, weights.layers, strict=True)
     )
 

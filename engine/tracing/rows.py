@@ -49,12 +49,17 @@ class RowTable:
     influence: Tensor
     outside: float
     complete: bool = True  # False: stopped early, the rows so far are whole
+    # Of a sweep with bfloat16 operands: the largest error of an edge, as a share of its row's largest, on some rows.
+    narrow_error: float | None = None
 
     @property
     def n_rows(self) -> int:
         """Targets and features whose row is there."""
         return len(self.logits.numbers) + sum(len(rows.numbers) for rows in self.layers.values())
 
+
+# How many rows of a sweep with bfloat16 operands are checked, about.
+CHECKED_ROWS = 32
 
 # found(n, build): n rows are there, and `build` makes a valid table of them.
 Found = Callable[[int, Callable[[], RowTable]], None]
@@ -132,19 +137,40 @@ class _RowFinding:
         self._tell(len(self.logits.numbers), lambda: table)
         every = self.plan.quota is None
         try:
-            return self._all_together() if every else self._layer_by_layer(table)
+            table = self._all_together() if every else self._layer_by_layer(table)
+            table.narrow_error = self._narrow_error(table)
+            return table
         except _InterruptedError as interrupted:
             if not keep_partial:
                 raise Cancelled from None
             interrupted.table.complete = False
             return interrupted.table
 
-    def _target_rows(self) -> LayerRows:
+    def _narrow_error(self, table: RowTable) -> float | None:
+        """Some rows swept again with wide operands: how far the narrow ones were off."""
+        if not any(attention.narrow for attention in self.model.attention):
+            return None
+        floor = self.floor.with_wide_operands()
+        worst = _apart(self._target_rows(floor).rows, table.logits.rows)
+        blocks = sorted(table.layers.items(), reverse=True)
+        every = max(sum(len(block.numbers) for _, block in blocks) // CHECKED_ROWS, 1)
+        some = slice(None, None, every)
+        asked = self._asked({layer: block.numbers[some] for layer, block in blocks})
+        if len(asked.layer):
+            rows = sweep(floor, Batch(asked.vectors, tuple(asked.layer.tolist()), asked.position), self.cancel)
+            # What a target adds by itself takes no part in a sweep.
+            rows.kept[:, self.columns.own] = 0
+            narrow = Rows.join([block.rows[some] for _, block in blocks])
+            narrow.kept[:, self.columns.own] = 0
+            worst = max(worst, _apart(rows, narrow))
+        return worst
+
+    def _target_rows(self, floor: Floor | None = None) -> LayerRows:
         targets = self.targets
         n = len(targets.vectors)
         layer = self.model.n_layers if targets.layer is None else targets.layer
         positions = torch.full((n,), targets.position, device=targets.vectors.device)
-        rows = sweep(self.floor, Batch(targets.vectors, (layer,) * n, positions), self.cancel)
+        rows = sweep(floor or self.floor, Batch(targets.vectors, (layer,) * n, positions), self.cancel)
         self._add_own(rows, targets.own_bias)
         return LayerRows(torch.arange(n, device=targets.vectors.device), rows, targets.value)
 
@@ -293,6 +319,11 @@ class _InterruptedError(Exception):
     def __init__(self, table: RowTable) -> None:
         super().__init__()
         self.table = table
+
+
+def _apart(wide: Rows, narrow: Rows) -> float:
+    size = wide.kept.abs().amax(-1).clamp_min(torch.finfo(wide.kept.dtype).tiny)
+    return float(((wide.kept - narrow.kept).abs().amax(-1) / size).max())
 
 
 def _bias_columns(columns: Columns) -> Tensor:

@@ -165,7 +165,7 @@ def sweep_prompt(
     weights, position = model.weights, recording.n_positions - 1
     layers = features.read(recording, part(progress, 0.03, 0.08), cancel)
     lap("features")
-    frozen = _frozen_model(model, recording, layers)
+    frozen = _frozen_model(model, recording, layers, narrow=_narrow(spec))
     prediction = predict(weights, recording, position)
     if spec.target.feature is not None:
         targets = feature_target(spec.target.feature, layers)
@@ -228,8 +228,16 @@ def _token_ids(model: LanguageModel, spec: TraceSpec) -> list[int]:
     return ids[: position % len(ids) + 1]
 
 
-def _frozen_model(model: LanguageModel, recording: Recording, layers: Sequence[LayerFeatures]) -> FrozenModel:
-    attention = freeze(model.weights, recording)
+def _narrow(spec: TraceSpec) -> bool:
+    if spec.sweep_dtype not in ("float32", "bfloat16"):
+        raise RequestError(f"A sweep runs in float32 or in bfloat16, not in {spec.sweep_dtype!r}; choose one of them.")
+    return spec.sweep_dtype == "bfloat16"
+
+
+def _frozen_model(
+    model: LanguageModel, recording: Recording, layers: Sequence[LayerFeatures], *, narrow: bool
+) -> FrozenModel:
+    attention = freeze(model.weights, recording, narrow=narrow)
     embedding, positions = recording.layers[0].pre, None
     if model.weights.position_embedding is not None:
         positions = model.weights.position_embedding[: recording.n_positions].to(embedding.dtype)
@@ -282,6 +290,7 @@ def _finish(
         "compatible": {"replacement": compatible.replacement, "completeness": compatible.completeness},
         "conservation_error": conservation_error(swept.table),
         "conservation_bound": CONSERVATION_BOUND,
+        "sweep_error": swept.table.narrow_error,
         "unexplored": _unexplored(features, swept),
         "measure": graph.measure,
         "complete": swept.table.complete,

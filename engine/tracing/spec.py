@@ -47,6 +47,8 @@ class TraceSpec:
     compatible: bool = False
     node_threshold: float = 0.8
     edge_threshold: float = 0.98
+    # "bfloat16": the sweep multiplies in bfloat16, which is faster and less exact; the report measures by how much.
+    sweep_dtype: str = "float32"
 
     def settings(self) -> dict[str, Any]:
         """The same as plain JSON values; a forced node list and a direction only by their length."""
@@ -85,7 +87,7 @@ def read_spec(plain: dict[str, Any]) -> TraceSpec:
 
 # Of what type each setting is; those that are None where they do not apply are not named twice.
 _TYPES: dict[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("text", "system", "token", "against"), str),
+    **dict.fromkeys(("text", "system", "token", "against", "sweep_dtype"), str),
     **dict.fromkeys(("bos", "chat", "compatible"), bool),
     **dict.fromkeys(("token_id", "against_id", "position", "top_logits", "max_nodes"), int),
     **dict.fromkeys(("logit_mass", "edge_mass", "node_threshold", "edge_threshold"), (int, float)),

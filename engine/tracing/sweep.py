@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import cast
 
@@ -21,6 +22,7 @@ from engine.progress import checkpoint
 from engine.tracing.columns import Columns
 from engine.tracing.constant_position import ConstantPosition, constant_position
 from engine.tracing.found_rows import Rows, contract
+from engine.tracing.frozen import FrozenAttention
 from engine.tracing.frozen_model import FrozenModel
 from engine.tracing.sources import ListedColumns, listed_columns
 
@@ -44,6 +46,17 @@ class Floor:
 
     model: FrozenModel
     columns: Columns
+
+    def with_wide_operands(self) -> Floor:
+        """The same, swept without bfloat16 operands."""
+        wide = copy(self)
+        wide.__dict__["attention"] = tuple(replace(one, narrow=False) for one in self.model.attention)
+        return wide
+
+    @cached_property
+    def attention(self) -> tuple[FrozenAttention, ...]:
+        """Attention by layer."""
+        return self.model.attention
 
     @cached_property
     def listed(self) -> tuple[ListedColumns | None, ...]:
@@ -111,7 +124,8 @@ class _Sweep:
             if layer == self.model.n_layers:
                 self._join(self._placed(joining))
                 continue
-            attention = self.model.attention[layer]
+            attention = self.floor.attention[layer]
+            self.held = attention.hold()
             before_mlp = self._through_mlp(layer) if self.n else self.gradient
             if attention.parallel:
                 self._through_attention(layer, self.gradient, before_mlp)
@@ -144,15 +158,15 @@ class _Sweep:
         if joining == self.n:
             return placed
         vectors, positions = self.batch.vectors[self.n : joining], self.batch.positions[self.n : joining]
-        attention, rows = self.model.attention[layer], self.all_rows[self.n : joining]
+        rows = self.all_rows[self.n : joining]
         bias = self.model.attention_bias[layer]
         if bias is not None:
             partial = self.model.listed[layer] is None
             edges = (vectors * bias[positions]).sum(-1)
             rows.add_each(edges, self.columns.bias[layer][positions], partial=partial)
-        mixed = attention.mixed_from(vectors, positions, len(placed), self.first)
+        mixed = self.held.mixed_from(vectors, positions, len(placed), self.first)
         self._feed_constants(layer, mixed, slice(self.n, joining))
-        return attention.add_values(mixed, self.first, placed)
+        return self.held.add_values(mixed, self.first, placed)
 
     def _through_mlp(self, layer: int) -> Tensor:
         """Count the layer's sources; the gradient before the MLP, which only a skip changes."""
@@ -191,10 +205,9 @@ class _Sweep:
             if bias is not None and self.model.listed[layer] is None:
                 edges = contract(gradient, bias)
                 self.rows.add_at_positions(edges, self.columns.bias[layer][: self.end], partial=True)
-            attention = self.model.attention[layer]
-            mixed = attention.mixed(gradient, self.first)
+            mixed = self.held.mixed(gradient, self.first)
             self._feed_constants(layer, mixed, slice(0, self.n))
-            self.gradient = attention.add_values(mixed, self.first, onto)
+            self.gradient = self.held.add_values(mixed, self.first, onto)
 
     def _feed_constants(self, layer: int, mixed: Tensor, targets: slice) -> None:
         if self.first:

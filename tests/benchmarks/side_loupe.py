@@ -67,7 +67,12 @@ class Answers:
         """One trace of exactly these nodes (layer, position, feature), or of a budget."""
         forced = None if nodes is None else tuple((a, b, c) for a, b, c in nodes)
         spec = TraceSpec(
-            Prompt(token_ids=tuple(ids)), Target(), max_nodes=budget, nodes=forced, compatible=forced is not None
+            Prompt(token_ids=tuple(ids)),
+            Target(),
+            max_nodes=budget,
+            nodes=forced,
+            compatible=forced is not None,
+            sweep_dtype=precision,
         )
         before = spoken.peak_reset()
         started, worked = time.perf_counter(), time.process_time()
@@ -92,6 +97,7 @@ class Answers:
             "memory": used,
             "phases": found.report["seconds"],
             "conservation": found.report["conservation_error"],
+            "sweep_error": found.report["sweep_error"],
             "active": found.report["active_features"],
         }
 

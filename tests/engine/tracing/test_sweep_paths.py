@@ -11,9 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.errors import Cancelled
+from engine.errors import Cancelled, RequestError
+from engine.graphs import NodeKind
 from engine.models.recording import record
-from engine.tracing import Prompt, Target, TraceSpec, batches, frozen, products, rows, workers
+from engine.tracing import Prompt, Target, TraceSpec, batches, frozen, products, rows, trace, workers
 from engine.tracing.batches import cut
 from engine.tracing.frozen_model import FrozenModel
 from engine.tracing.run import Swept, sweep_prompt
@@ -237,3 +238,34 @@ def test_results_come_with_the_number_of_their_item() -> None:
             torch.set_num_threads(before)
         assert found == {number: number * number for number in range(9)}
         assert workers.MOST_WORKERS > 1
+
+
+@pytest.mark.parametrize("kind", ["relu", "neurons", "cross-layer"])
+def test_what_bfloat16_operands_cost_is_measured(kind: str) -> None:
+    model, features = tiny_model("llama"), features_of("llama", kind)
+    plain = trace(model, features, TraceSpec(Prompt(token_ids=PROMPT), max_nodes=40))  # type: ignore[arg-type]
+    nodes = tuple(
+        (int(plain.graph.layer[n]), int(plain.graph.position[n]), int(plain.graph.feature[n]))
+        for n in plain.graph.of_kind(NodeKind.FEATURE)
+    )
+    found_rows = {}
+    for dtype in ("float32", "bfloat16"):
+        spec = TraceSpec(Prompt(token_ids=PROMPT), nodes=nodes, edge_mass=1.0, sweep_dtype=dtype)
+        found = trace(model, features, spec)  # type: ignore[arg-type]
+        graph = found.graph
+        edges = np.zeros((graph.n_nodes, graph.n_nodes))
+        edges[graph.target, graph.source] = graph.weight
+        found_rows[dtype] = (edges, found.report["sweep_error"])
+    exact, said = found_rows["float32"][0], found_rows["bfloat16"][1]
+    assert found_rows["float32"][1] is None
+    size = np.abs(exact).max(1)
+    off = (np.abs(found_rows["bfloat16"][0] - exact).max(1)[size > 0] / size[size > 0]).max()
+    # Fewer rows than are checked: all of them were.
+    assert 1e-5 < off < 0.05
+    assert said == pytest.approx(off, rel=1e-3)
+
+
+def test_a_sweep_in_another_dtype_is_refused() -> None:
+    model, features = tiny_model("llama"), features_of("llama", "relu")
+    with pytest.raises(RequestError, match="float32 or in bfloat16, not in 'float16'"):
+        trace(model, features, TraceSpec(Prompt(token_ids=PROMPT), sweep_dtype="float16"))  # type: ignore[arg-type]
