@@ -55,6 +55,12 @@ class Ask:
         return answer if given else None
 
     @classmethod
+    def choice(cls, parent: QWidget, title: str, question: str, options: Sequence[str]) -> int | None:
+        """Which of several texts, all different: its number."""
+        answer, given = QInputDialog.getItem(parent, title, question, list(options), 0, False)
+        return options.index(answer) if given else None
+
+    @classmethod
     def number(cls, parent: QWidget, title: str, question: str, before: int, low: int, high: int) -> int | None:
         """A whole number."""
         answer, given = QInputDialog.getInt(parent, title, question, before, low, high, 100)

@@ -16,6 +16,9 @@ from app.unsaved import is_unsaved
 if TYPE_CHECKING:
     from app.window import MainWindow
 
+# Menus inside menus, by how the ids of their commands begin.
+INSIDE = {"edit.colour.": "Colour of the group", "view.compare.": "&Compared graphs"}
+
 
 class Menus(QObject):
     """Fills the menu bar, and the list of recent projects each time it is opened."""
@@ -40,16 +43,15 @@ class Menus(QObject):
 
     def _fill(self, menu: QMenu, title: str) -> None:
         section: int | None = None
-        colours: QMenu | None = None
+        inner: dict[str, QMenu] = {}
         for action in self.window.registry.of_menu(title):
             if section is not None and action.command.section != section:
                 menu.addSeparator()
             section = action.command.section
-            if action.command.id.startswith("edit.colour."):
-                colours = colours or menu.addMenu("Colour of the group")
-                colours.addAction(action)
-            else:
-                menu.addAction(action)
+            inside = next((name for start, name in INSIDE.items() if action.command.id.startswith(start)), "")
+            if inside and inside not in inner:
+                inner[inside] = menu.addMenu(inside)
+            (inner[inside] if inside else menu).addAction(action)
             if action.command.id == "file.open":
                 menu.addMenu(self.recent)
 

@@ -11,12 +11,14 @@ from PySide6.QtWidgets import QApplication, QDockWidget, QMainWindow, QScrollAre
 
 from app.commands import Edits, Registry
 from app.commands.catalogue import all_commands
+from app.commands.comparing import Comparing
 from app.commands.conditions import Conditions
 from app.commands.graph_files import GraphFiles
 from app.commands.hands import Hands
 from app.commands.look import Look
 from app.commands.model_choice import ModelChoice
 from app.commands.project_files import ProjectFiles
+from app.comparison_desk import ComparisonDesk
 from app.dialogs import Ask
 from app.downloads import Downloads
 from app.dropped_files import PROJECT_ENDING, dropped_files
@@ -67,9 +69,11 @@ class MainWindow(QMainWindow):
         self.downloads = Downloads(self.host, self)
         self.feature_trace = FeatureTrace(self.runs)
         self.edits = Edits(self.session)
+        self.comparison = ComparisonDesk(self.session, self.host, self)
         self.registry = Registry(self)
         self.conditions = Conditions(self.session, self.runs)
         self.files, self.hands = ProjectFiles(self), Hands(self)
+        self.comparing = Comparing(self)
         self.graph_files, self.special = GraphFiles(self), SpecialTargets(self)
         self.models, self.look = ModelChoice(self), Look(self, app)
         self.look.start()
@@ -88,7 +92,7 @@ class MainWindow(QMainWindow):
     def _build(self) -> None:
         self.registry.add(*all_commands(self))
         self.start = StartPage(load_samples(), self.registry)
-        self.area = GraphArea(self.session, self.edits, self.registry, self.start)
+        self.area = GraphArea(self.session, self.edits, self.registry, self.start, self.comparison)
         self.prompt_bar = PromptBar(self.session, self.runs, self.registry)
         self.investigation = InvestigationPanel(self.session, self.edits, self.registry)
         self.circuit = CircuitPanel(self.session, self.edits, self.registry)
@@ -180,6 +184,8 @@ class MainWindow(QMainWindow):
             session.selectionChanged,
             session.finding.changed,
             self.runs.modelChanged,
+            self.comparison.changed,
+            self.comparison.filterChanged,
             self.host.started,
             self.host.ended,
             self.host.idle,

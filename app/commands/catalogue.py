@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from app.commands.comparing import comparing_commands
 from app.commands.registry import Command
 from app.session import GROUP_COLOURS
 
@@ -21,6 +22,7 @@ def all_commands(window: MainWindow) -> list[Command]:
         *_edit(window),
         *_groups(window),
         *_trace(window),
+        *comparing_commands(window),
         *_go(window),
         *_view(window),
         *_help(window),

@@ -63,7 +63,7 @@ class Hands:
 
     def group_by_clicking(self) -> None:
         """Begin to gather nodes with clicks; the second time, group them."""
-        canvas = self.window.area.canvas
+        canvas = self.window.area.shown_canvas
         self._gathering = not self._gathering
         if self._gathering:
             canvas.begin_grouping()
@@ -167,7 +167,7 @@ class Hands:
 
     def go_graph(self) -> None:
         """Go to the graph."""
-        self._focus(self.window.area.canvas)
+        self._focus(self.window.area.shown_canvas)
 
     def go_table(self) -> None:
         """Go to the node table."""

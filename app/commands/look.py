@@ -91,15 +91,15 @@ class Look:
 
     def fit(self) -> None:
         """Show the whole graph."""
-        self.window.area.canvas.fit()
+        self.window.area.shown_canvas.fit()
 
     def zoom_in(self) -> None:
         """A step closer."""
-        self.window.area.canvas.zoom_in()
+        self.window.area.shown_canvas.zoom_in()
 
     def zoom_out(self) -> None:
         """A step away."""
-        self.window.area.canvas.zoom_out()
+        self.window.area.shown_canvas.zoom_out()
 
     def set_size_by(self, what: str) -> None:
         """Let the size of features say "influence", "activation" or "none"."""
@@ -114,7 +114,9 @@ class Look:
 
     def show_size(self) -> None:
         """Draw the features of the open graph in the chosen size."""
-        self.window.area.canvas.set_size_by(self.size_by)
+        area = self.window.area
+        for canvas in (area.canvas, area.compare.left, area.compare.right):
+            canvas.set_size_by(self.size_by)
 
     def toggle_all_edges(self) -> None:
         """Draw every edge in view, or only those of what is in focus."""

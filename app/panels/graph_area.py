@@ -8,7 +8,9 @@ from PySide6.QtWidgets import QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWi
 
 from app.canvas import GraphCanvas
 from app.commands import Edits, Registry
+from app.comparison_desk import ComparisonDesk
 from app.panels.banner import Banner
+from app.panels.compare_page import ComparePage
 from app.panels.find_bar import FindBar
 from app.panels.node_table import NodeTable
 from app.panels.start_page import StartPage
@@ -34,7 +36,13 @@ class GraphArea(QWidget):
     grouped = Signal(object)  # list[int]: nodes gathered with G held
 
     def __init__(
-        self, session: Session, edits: Edits, registry: Registry, start: StartPage, parent: QWidget | None = None
+        self,
+        session: Session,
+        edits: Edits,
+        registry: Registry,
+        start: StartPage,
+        desk: ComparisonDesk,
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self.session, self.edits, self.registry, self.start = session, edits, registry, start
@@ -58,7 +66,11 @@ class GraphArea(QWidget):
         column.addWidget(self.banner)
         column.addWidget(self.strip)
         column.addWidget(self.find_bar)
-        column.addWidget(self.splitter, 1)
+        self.compare = ComparePage(session, desk, edits, registry)
+        self.graphs = QStackedWidget()
+        self.graphs.addWidget(self.splitter)
+        self.graphs.addWidget(self.compare)
+        column.addWidget(self.graphs, 1)
         self.stack = QStackedWidget()
         self.stack.addWidget(start)
         self.stack.addWidget(graph)
@@ -75,8 +87,18 @@ class GraphArea(QWidget):
         session.annotationsChanged.connect(self._show_annotations)
         session.selectionChanged.connect(self._show_selection)
         session.finding.changed.connect(self._show_found)
+        desk.changed.connect(self._show_pair)
         theme_watcher().changed.connect(self._restyle)
         self._show_graph()
+
+    @property
+    def shown_canvas(self) -> GraphCanvas:
+        """The canvas of the open trace: beside another one while two are compared."""
+        return self.compare.left if self.graphs.currentIndex() == 1 else self.canvas
+
+    @Slot()
+    def _show_pair(self) -> None:
+        self.graphs.setCurrentIndex(1 if self.compare.desk.is_open else 0)
 
     @Slot()
     def _show_graph(self) -> None:
@@ -108,7 +130,7 @@ class GraphArea(QWidget):
     def _show_selection(self, node: int) -> None:
         if node != self.canvas.selected():
             self.canvas.select(node)
-            if node >= 0:
+            if node >= 0 and self.shown_canvas is self.canvas:
                 self.canvas.reveal(node)
 
     @Slot()

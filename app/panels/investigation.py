@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, QTimer, Slot
-from PySide6.QtGui import QColor, QContextMenuEvent, QFont, QFontMetrics, QPainter
+from PySide6.QtGui import QColor, QContextMenuEvent, QFont, QFontMetrics, QGuiApplication, QPainter
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QMenu,
@@ -27,7 +27,7 @@ from app.session import Session
 from app.theme import current_theme
 from engine.graphs.titles import ARROW
 from engine.graphs.visible_text import visible_text
-from engine.projects import TraceRow
+from engine.projects import TraceRow, TreeEntry
 
 Index = QModelIndex | QPersistentModelIndex
 TRACE_ROLE = Qt.ItemDataRole.UserRole
@@ -93,15 +93,43 @@ class TraceList(QTreeWidget):
         self.setHeaderHidden(True)
         self.setRootIsDecorated(False)
         self.setIndentation(0)
-        self.setUniformRowHeights(True)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setItemDelegate(_TraceDelegate(self))
         self.setMouseTracking(True)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
 
-    def show_traces(self, rows: list[TraceRow], current: int | None) -> None:
-        """Show the project's traces; `current` is the open one."""
+    def show_traces(self, rows: list[TraceRow], current: int | None, entries: list[TreeEntry]) -> None:
+        """Show the project's traces in the folders they are in; `current` is the open one."""
+        chosen = set(self.chosen())
+        if current not in chosen:
+            chosen = set()  # Another trace was opened: what was chosen went with the one before.
         self.clear()
-        for row in rows:
+        by_number = {row.id: row for row in rows}
+        folders = _folders(entries)
+        self.setIndentation(14 if folders else 0)
+        self.setRootIsDecorated(bool(folders))
+        items: dict[int, QTreeWidgetItem] = {}
+        for entry in entries:
+            item = self._item(entry, by_number, current) if entry.kind == "trace" else None
+            if entry.kind == "folder" and entry.ref.number in folders:
+                item = items[entry.ref.number] = _folder_item(entry)
+            if item is None:
+                continue
+            parent = items.get(entry.folder)
+            if parent is None:
+                self.addTopLevelItem(item)
+            else:
+                parent.addChild(item)
+            item.setExpanded(True)
+            number = item.data(0, TRACE_ROLE)
+            if number is not None and number == current:
+                self.setCurrentItem(item)
+            if number in chosen:
+                item.setSelected(True)
+
+    def _item(self, entry: TreeEntry, rows: dict[int, TraceRow], current: int | None) -> QTreeWidgetItem | None:
+        row = rows.get(entry.ref.number)
+        if row is not None:
             prompt, arrow, explained = row.title.rpartition(ARROW)
             item = QTreeWidgetItem([prompt if arrow else row.title])
             item.setData(0, TRACE_ROLE, row.id)
@@ -113,24 +141,52 @@ class TraceList(QTreeWidget):
             words = f"{row.title}\nPrompt: {visible_text(row.prompt)}\nExplains: {visible_text(row.target)}\n{size}"
             item.setToolTip(0, tip(words))
             item.setData(0, Qt.ItemDataRole.AccessibleTextRole, f"{row.title}, {below}")
-            self.addTopLevelItem(item)
-            if row.id == current:
-                self.setCurrentItem(item)
+            return item
+        return None
 
     def trace_at(self) -> int | None:
         """The trace the keyboard or the pointer is on."""
         item = self.currentItem()
-        return None if item is None else int(item.data(0, TRACE_ROLE))
+        number = None if item is None else item.data(0, TRACE_ROLE)
+        return None if number is None else int(number)
+
+    def chosen(self) -> list[int]:
+        """The traces that are chosen, from the top; a folder stands for those directly in it."""
+        found: list[int] = []
+        for item in self.selectedItems():
+            under = [item.child(i) for i in range(item.childCount())]
+            numbers = [one.data(0, TRACE_ROLE) for one in (item, *under)]
+            found += [int(number) for number in numbers if number is not None]
+        return list(dict.fromkeys(found))
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
         """What can be done with a trace."""
         if self.itemAt(event.pos()) is None:
             return
         menu = QMenu(self)
-        for command in ("edit.rename_trace", "edit.delete_trace"):
+        for command in ("trace.compare", "edit.rename_trace", "edit.delete_trace"):
             menu.addAction(self._registry.action(command))
         menu.popup(event.globalPos())
         menu.aboutToHide.connect(menu.deleteLater)
+
+
+def _folders(entries: list[TreeEntry]) -> set[int]:
+    """The folders that hold traces, or folders that do."""
+    parent = {entry.ref.number: entry.folder for entry in entries if entry.kind == "folder"}
+    found: set[int] = set()
+    for entry in entries:
+        folder = entry.folder if entry.kind == "trace" else 0
+        while folder and folder not in found:
+            found.add(folder)
+            folder = parent.get(folder, 0)
+    return found
+
+
+def _folder_item(entry: TreeEntry) -> QTreeWidgetItem:
+    item = QTreeWidgetItem([entry.title])
+    item.setToolTip(0, tip(entry.title))
+    item.setData(0, Qt.ItemDataRole.AccessibleTextRole, f"Folder {entry.title}")
+    return item
 
 
 class InvestigationPanel(QWidget):
@@ -195,7 +251,8 @@ class InvestigationPanel(QWidget):
         self.project_name.setText(name)
         self.state.setText(self._state())
         self.state.setVisible(bool(self._state()))
-        self.traces.show_traces(rows, self.session.trace_id)
+        entries = [] if project is None else project.tree.entries()
+        self.traces.show_traces(rows, self.session.trace_id, entries)
         self.traces.setVisible(bool(rows))
         self.hint.setVisible(not rows)
 
@@ -208,10 +265,13 @@ class InvestigationPanel(QWidget):
 
     @Slot(QTreeWidgetItem)
     def _chosen(self, item: QTreeWidgetItem) -> None:
-        number = int(item.data(0, TRACE_ROLE))
+        number = item.data(0, TRACE_ROLE)
+        choosing = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
+        if number is None or QGuiApplication.keyboardModifiers() & choosing:
+            return  # A folder, or several traces are being chosen.
         if number != self.session.trace_id:
             self.commit_note()
-            self.session.open_trace(number)
+            self.session.open_trace(int(number))
 
     @Slot()
     def _show_note(self) -> None:

@@ -51,7 +51,17 @@ def no_questions(monkeypatch: pytest.MonkeyPatch) -> None:
     def asked(*arguments: Any, **named: Any) -> None:
         raise AssertionError(f"a dialog was opened: {arguments[1:]} {named}")
 
-    for name in ("open_project", "save_file", "open_folder", "open_file", "text", "number", "confirm", "tell"):
+    for name in (
+        "open_project",
+        "save_file",
+        "open_folder",
+        "open_file",
+        "text",
+        "choice",
+        "number",
+        "confirm",
+        "tell",
+    ):
         monkeypatch.setattr(Ask, name, asked)
 
 

@@ -23,7 +23,7 @@ from engine.graphs import NodeKind
 OUTSIDE = {"file.quit", "help.show_log"}
 ANSWERED = {
     "file.open", "file.save_as", "file.export_picture", "file.export_graph", "file.import_graph",
-    "edit.rename_trace", "trace.budget",
+    "edit.rename_trace", "trace.budget", "trace.compare",
     "trace.open_model_folder", "trace.open_model_file", "trace.open_features", "help.about",
 }  # fmt: skip
 
@@ -70,7 +70,17 @@ def test_every_control_has_a_name_for_those_who_hear_it(open_window: MainWindow)
 
 
 def test_without_a_project_nothing_breaks(window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("open_project", "save_file", "open_folder", "open_file", "text", "number", "confirm", "tell"):
+    for name in (
+        "open_project",
+        "save_file",
+        "open_folder",
+        "open_file",
+        "text",
+        "choice",
+        "number",
+        "confirm",
+        "tell",
+    ):
         monkeypatch.setattr(Ask, name, lambda *arguments: None)
     for name in ids(window):
         if name not in OUTSIDE | {"trace.load_model", "trace.run", "trace.generate"}:
@@ -85,7 +95,17 @@ def test_with_a_graph_every_command_runs(
     open_window: MainWindow, monkeypatch: pytest.MonkeyPatch, select: bool
 ) -> None:
     window = open_window
-    for name in ("open_project", "save_file", "open_folder", "open_file", "text", "number", "confirm", "tell"):
+    for name in (
+        "open_project",
+        "save_file",
+        "open_folder",
+        "open_file",
+        "text",
+        "choice",
+        "number",
+        "confirm",
+        "tell",
+    ):
         monkeypatch.setattr(Ask, name, lambda *arguments: None)
     for name in ids(window):
         if name in OUTSIDE | {"trace.load_model", "trace.run", "trace.generate", "file.new"}:

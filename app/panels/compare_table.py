@@ -1,0 +1,279 @@
+"""The differences of two graphs as a table: the accessible twin of both canvases, bound to the same selection."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QAbstractTableModel, QEvent, QModelIndex, QPersistentModelIndex, Qt, Signal, Slot
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+
+from app.canvas import Mark
+from app.comparison import MARK_WORDS, Pairing
+from app.comparison_desk import ComparisonDesk
+from app.panels.plain import tip
+from app.reading import number
+from app.session import Session
+
+Index = QModelIndex | QPersistentModelIndex
+Rows = NDArray[np.int64]
+COLUMNS = (
+    "Difference", "Node", "Token", "Activation", "Activation", "Influence", "Influence", "Change", "What changed",
+    "Label",
+)  # fmt: skip
+SIDES = {3: " left", 4: " right", 5: " left", 6: " right"}
+CHANGE = 7
+_EXPLAINED = (
+    "Whether both graphs have the node, and whether it is different in them",
+    "Layer and feature number, or the kind of node",
+    "The token of the left and of the right graph, and its position from the end: −1 is the last token",
+    "How active the feature is in the left graph",
+    "How active the feature is in the right graph",
+    "How much of the left graph's target passes through the node",
+    "How much of the right graph's target passes through the node",
+    "Right minus left; sorted by size",
+    "Activation 1.5 times or influence 2 times larger or smaller, or the share of an input by more than 5 %",
+    "The name a person gave it in the left or the right graph",
+)
+_NUMERIC = {3, 4, 5, 6, 7}
+_WIDEST = (
+    "only right", "error L28 · 1500", "␣capital | ␣capital  −12", "Activation right ", "Activation right ",
+    "Influence right ", "Influence right ", "−0.0888 ▼", "activation, influence, inputs", "Label",
+)  # fmt: skip
+
+
+class CompareModel(QAbstractTableModel):
+    """One row for each node of either graph that is in view, of the chosen class, and holds what was typed."""
+
+    def __init__(self, session: Session, desk: ComparisonDesk, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session, self._desk = session, desk
+        self._rows: Rows = np.zeros(0, dtype=np.int64)
+        self._seen: NDArray[np.bool_] | None = None
+        self._all_nodes = False
+        self._words = ""
+        self._sort = (CHANGE, Qt.SortOrder.DescendingOrder)
+
+    @property
+    def pairing(self) -> Pairing | None:
+        """What is compared."""
+        return self._desk.pairing
+
+    # ---- which rows --------------------------------------------------------------------------------------------
+
+    def show_seen(self, left: NDArray[np.bool_], right: NDArray[np.bool_]) -> None:
+        """List what the two canvases show: (N left,) and (N right,)."""
+        found = self.pairing
+        if found is not None:
+            ours = (found.left_node >= 0) & left[np.maximum(found.left_node, 0)]
+            theirs = (found.right_node >= 0) & right[np.maximum(found.right_node, 0)]
+            self._seen = ours | theirs
+        self.refill()
+
+    def set_words(self, words: str) -> None:
+        """List only rows that hold every word typed."""
+        self._words = words.lower().strip()
+        self.refill()
+
+    def set_all_nodes(self, on: bool) -> None:
+        """List the nodes the sliders hide, too."""
+        self._all_nodes = on
+        self.refill()
+
+    def refill(self) -> None:
+        """Find the rows again."""
+        self.beginResetModel()
+        self._rows = self._sorted(self._found())
+        self.endResetModel()
+
+    def _found(self) -> Rows:
+        found, only = self.pairing, self._desk.only
+        if found is None:
+            return np.zeros(0, dtype=np.int64)
+        listed = np.ones(len(found.mark), dtype=np.bool_)
+        if not self._all_nodes and self._seen is not None and len(self._seen) == len(listed):
+            listed &= self._seen
+        if only is not None:
+            listed &= found.mark == only
+        rows = np.flatnonzero(listed)
+        words = self._words.split()
+        if not words:
+            return rows
+        kept = [
+            row for row in rows.tolist() if all(w in found.texts[row] or w in self._label(row).lower() for w in words)
+        ]
+        return np.array(kept, dtype=np.int64)
+
+    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
+        """Order the rows by a column; ties keep their order."""
+        self._sort = (column, order)
+        self.layoutAboutToBeChanged.emit()
+        before = [(index, self.row_at(index.row())) for index in self.persistentIndexList()]
+        self._rows = self._sorted(self._rows)
+        for index, row in before:
+            self.changePersistentIndex(index, self.index(self.place_of(row), index.column()))
+        self.layoutChanged.emit()
+
+    def _sorted(self, rows: Rows) -> Rows:
+        column, order = self._sort
+        found = self.pairing
+        if found is None or not len(rows) or column < 0:
+            return rows
+        rising = np.argsort(self._keys(found, rows, column), kind="stable")
+        return rows[rising if order is Qt.SortOrder.AscendingOrder else rising[::-1]]
+
+    def _keys(self, found: Pairing, rows: Rows, column: int) -> NDArray[np.generic]:
+        if column in (0, 2, 8, 9):
+            return np.array([self._cell(found, row, column).lower() for row in rows.tolist()])
+        if column == 1:
+            ends = [found.node_of(row) for row in rows.tolist()]
+            places = [(int(graph.layer[node]), int(graph.feature[node])) for graph, node in ends]
+            return np.array([layer * 2.0**32 + feature for layer, feature in places])
+        left, right = found.amounts("activation" if column in (3, 4) else "influence")
+        if column == CHANGE:
+            return np.abs(right - left)[rows]
+        return (left if column in (3, 5) else right)[rows]
+
+    def row_at(self, place: int) -> int:
+        """The row of the pairing that is shown at a place."""
+        return int(self._rows[place])
+
+    def place_of(self, row: int) -> int:
+        """Where a row of the pairing is shown, or -1."""
+        found = np.flatnonzero(self._rows == row)
+        return int(found[0]) if len(found) else -1
+
+    # ---- Qt ----------------------------------------------------------------------------------------------------
+
+    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own default
+        """The number of nodes listed."""
+        return 0 if parent.isValid() else len(self._rows)
+
+    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own default
+        """See COLUMNS."""
+        return 0 if parent.isValid() else len(COLUMNS)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        """Titles and what they mean."""
+        if orientation is not Qt.Orientation.Horizontal:
+            return None
+        if role == Qt.ItemDataRole.DisplayRole:
+            found = self.pairing
+            neurons = found is not None and found.left.graph.measure == "relevance"
+            title = COLUMNS[section].replace("Influence", "Relevance") if neurons else COLUMNS[section]
+            return title + SIDES.get(section, "")
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            side = Qt.AlignmentFlag.AlignRight if section in _NUMERIC else Qt.AlignmentFlag.AlignLeft
+            return int(side | Qt.AlignmentFlag.AlignVCenter)
+        return tip(_EXPLAINED[section]) if role == Qt.ItemDataRole.ToolTipRole else None
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        """One cell."""
+        found = self.pairing
+        if found is None or not index.isValid() or index.row() >= len(self._rows):
+            return None
+        row = int(self._rows[index.row()])
+        if row >= len(found.mark):
+            return None
+        if role == Qt.ItemDataRole.DisplayRole:
+            return self._cell(found, row, index.column())
+        if role == Qt.ItemDataRole.ToolTipRole:
+            graph, node = found.node_of(row)
+            return tip(f"{MARK_WORDS[Mark(int(found.mark[row]))]}: {graph.describe(node)}\n{self._label(row)}".strip())
+        if role == Qt.ItemDataRole.TextAlignmentRole and index.column() in _NUMERIC:
+            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        return None
+
+    def _cell(self, found: Pairing, row: int, column: int) -> str:
+        if column in _NUMERIC:
+            return self._amount(found, row, column)
+        if column == 0:
+            return MARK_WORDS[Mark(int(found.mark[row]))]
+        if column == 1:
+            return found.name(row)
+        if column == 2:
+            return found.place(row)
+        return found.differences(row) if column == 8 else self._label(row)
+
+    @staticmethod
+    def _amount(found: Pairing, row: int, column: int) -> str:
+        name = "activation" if column in (3, 4) else "influence"
+        left, right = (
+            float(getattr(side.graph, name)[node]) if node >= 0 else None
+            for side, node in ((found.left, int(found.left_node[row])), (found.right, int(found.right_node[row])))
+        )
+        if column == CHANGE:
+            change = (right or 0.0) - (left or 0.0)
+            return f"{'+' if change > 0 else ''}{number(change)}"
+        value = left if column in (3, 5) else right
+        return "–" if value is None else number(value)
+
+    def _label(self, row: int) -> str:
+        found = self.pairing
+        if found is None:
+            return ""
+        names = (
+            self._session.annotations.labels.get(int(found.left_node[row]), ""),
+            found.right.annotations.labels.get(int(found.right_node[row]), ""),
+        )
+        return " | ".join(dict.fromkeys(name for name in names if name))
+
+
+class CompareTable(QTableView):
+    """The differences; choosing a row selects the node in both graphs."""
+
+    rowChosen = Signal(int)
+
+    def __init__(self, session: Session, desk: ComparisonDesk, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.rows = CompareModel(session, desk, self)
+        self.setObjectName("compare-table")
+        self.setAccessibleName("Differences of the two graphs")
+        self.setModel(self.rows)
+        self.setSortingEnabled(True)
+        self.sortByColumn(CHANGE, Qt.SortOrder.DescendingOrder)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.setTabKeyNavigation(False)
+        self.verticalHeader().hide()
+        header = self.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        header.setStretchLastSection(True)
+        header.setHighlightSections(False)
+        self._letters = 0
+        self._following = False
+        self._fit_text()
+        self.selectionModel().currentRowChanged.connect(self._current)
+
+    def follow(self, row: int) -> None:
+        """Mark a row of the pairing, or none with -1."""
+        place = self.rows.place_of(row)
+        self._following = True
+        if place < 0:
+            self.clearSelection()
+            self.selectionModel().clearCurrentIndex()
+        elif self.currentIndex().row() != place or not self.selectionModel().isRowSelected(place):
+            self.setCurrentIndex(self.rows.index(place, 0))
+            self.selectRow(place)
+        self._following = False
+
+    @Slot(QModelIndex, QModelIndex)
+    def _current(self, index: QModelIndex, _before: QModelIndex) -> None:
+        if not self._following and index.isValid():
+            self.rowChosen.emit(self.rows.row_at(index.row()))
+
+    def _fit_text(self) -> None:
+        metrics = self.fontMetrics()
+        if metrics.height() == self._letters:
+            return
+        self._letters = metrics.height()
+        self.verticalHeader().setDefaultSectionSize(metrics.height() + 6)
+        for column, sample in enumerate(_WIDEST):
+            self.setColumnWidth(column, metrics.horizontalAdvance(sample) + 16)
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Larger text needs wider columns."""
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange) and hasattr(self, "_letters"):
+            self._fit_text()
