@@ -16,6 +16,9 @@ from engine.tracing.spec import Prompt, TraceSpec
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from engine.dictionaries.features import Features
     from engine.graphs import AttributionGraph
     from engine.graphs.formats import GraphFile
@@ -91,6 +94,16 @@ class DownloadFacts:
     files: int
 
 
+@dataclass(frozen=True)
+class Directions:
+    """What the feature nodes of one graph write, (F, d) of length 1, and what they were read for."""
+
+    source: str
+    layer: NDArray[np.int32]  # the graph's own columns: another graph has others
+    model: LanguageModel
+    unit: NDArray[np.float32]
+
+
 class EngineState:
     """The model and the dictionary in memory. Touched by the engine thread only."""
 
@@ -98,6 +111,8 @@ class EngineState:
         self.model: LanguageModel | None = None
         self.features: Features | None = None
         self.features_source: str | None = None
+        # Directions of the features of one graph, by what they were read for: the next node needs the same ones.
+        self.directions: Directions | None = None
 
     def require(self) -> LanguageModel:
         """The loaded model; RequestError without one."""
@@ -118,7 +133,7 @@ def open_model(state: EngineState, source: str, progress: Progress, cancel: thre
     leave_a_core()
     from engine.models.loading import load_model
 
-    state.model = state.features = state.features_source = None
+    state.model = state.features = state.features_source = state.directions = None
     model = load_model(source, progress=progress, cancel=cancel)
     state.model = model
     return LoadedModel(
@@ -198,6 +213,31 @@ def feature_effects(
     found = logit_effects(state.require(), dictionary, layer, feature, k=10)
     top, bottom = (tuple((str(text), float(value)) for text, value in side) for side in (found.top, found.bottom))
     return Effects(top, bottom)
+
+
+def decoder_likeness(
+    state: EngineState,
+    source: str,
+    graph: AttributionGraph,
+    row: int,
+    progress: Progress,
+    cancel: threading.Event,
+) -> NDArray[np.float32]:
+    """(F,) cosines of one feature node's decoder with those of every feature node of a graph, in their order.
+
+    `row` is the node's place among the graph's feature nodes.
+    """
+    from engine.evidence import unit_decoders
+    from engine.graphs import NodeKind
+
+    model, known = state.require(), state.directions
+    if known is None or known.source != source or known.layer is not graph.layer or known.model is not model:
+        dictionary = _features(state, source, False, progress, cancel)
+        nodes = graph.of_kind(NodeKind.FEATURE)
+        unit = unit_decoders(model, dictionary, graph.layer[nodes], graph.feature[nodes], progress, cancel)
+        known = state.directions = Directions(source, graph.layer, model, unit)
+    found: NDArray[np.float32] = known.unit @ known.unit[row]
+    return found
 
 
 def ask_download_size(entry_id: str, progress: Progress, cancel: threading.Event) -> DownloadFacts:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.graphs import AttributionGraph, NodeKind
+from engine.graphs.similarity import combined, role_similarity
 from engine.graphs.visible_text import visible_text
 
 KIND_WORDS = {
@@ -91,12 +92,59 @@ def input_shares(graph: AttributionGraph, node: int) -> list[InputShare]:
     return [entry for entry in [*shares, InputShare("rest", rest)] if entry.share > 5e-4]
 
 
-def percentile(graph: AttributionGraph, node: int) -> float | None:
-    """The share of this graph's features that are less active than this one, in [0, 1]; None for other nodes."""
+@dataclass(frozen=True)
+class Rank:
+    """Where a feature's activation stands among the features of its layer that a graph holds."""
+
+    below: float  # the share of them that are less active, by size, in [0, 1]
+    count: int  # of them, this one included
+    layer: int
+
+
+def activation_rank(graph: AttributionGraph, node: int) -> Rank | None:
+    """How active a feature is beside the others of its layer in this graph; None for other nodes."""
     if kind_of(graph, node) is not NodeKind.FEATURE:
         return None
-    values: NDArray[np.float32] = np.abs(graph.activation[graph.of_kind(NodeKind.FEATURE)])
-    return float(np.mean(values < abs(float(graph.activation[node]))))
+    layer = int(graph.layer[node])
+    values: NDArray[np.float32] = np.abs(graph.activation[(graph.kind == NodeKind.FEATURE) & (graph.layer == layer)])
+    return Rank(float(np.mean(values < abs(float(graph.activation[node])))), len(values), layer)
+
+
+@dataclass(frozen=True)
+class Similar:
+    """A feature like another one; each measure from 0 to 1, None where it is not known."""
+
+    node: int
+    role: float | None
+    decoder: float | None
+
+
+def similar_features(
+    graph: AttributionGraph, node: int, decoders: NDArray[np.floating] | None, count: int
+) -> list[Similar]:
+    """The features most like this one by their edges in this graph and, where known, by what their decoders write.
+
+    `decoders` (F,) are cosines with every feature node of the graph, in order. The same feature at another token is no
+    other feature, and each feature is listed once, where it is most alike.
+    """
+    features = graph.of_kind(NodeKind.FEATURE)
+    parts = {"edges": role_similarity(graph, node)[features]}
+    if decoders is not None:
+        parts["decoders"] = np.clip(decoders.astype(np.float64), 0.0, 1.0)
+    total = combined(parts)
+    total[(graph.layer[features] == graph.layer[node]) & (graph.feature[features] == graph.feature[node])] = 0
+    found: list[Similar] = []
+    seen: set[tuple[int, int]] = set()
+    for at in np.argsort(-total, kind="stable").tolist():
+        other = int(features[at])
+        name = int(graph.layer[other]), int(graph.feature[other])
+        if total[at] <= 0 or len(found) == count:
+            break
+        if name not in seen:
+            seen.add(name)
+            role, decoder = (float(parts[key][at]) if key in parts else float("nan") for key in ("edges", "decoders"))
+            found.append(Similar(other, None if np.isnan(role) else role, None if np.isnan(decoder) else decoder))
+    return found
 
 
 def number(value: float) -> str:

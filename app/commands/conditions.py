@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.commands.edits import group_of
 from app.runs import Runs
 from app.session import Session
+from engine.errors import LoupeError
 
 
 class Conditions:
@@ -37,6 +38,16 @@ class Conditions:
     def can_annotate(self) -> bool:
         """A node is selected that may be pinned and labelled."""
         return self.session.can_edit and self.session.selected >= 0
+
+    def has_label_history(self) -> bool:
+        """The selected node was given a label."""
+        session = self.session
+        if session.project is None or session.trace_id is None or session.selected < 0:
+            return False
+        try:
+            return bool(session.project.label_versions(session.trace_id, session.selected))
+        except LoupeError:
+            return False  # The next edit says what happened to the file.
 
     def can_group(self) -> bool:
         """Two pinned nodes or more are in no group yet."""

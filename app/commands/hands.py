@@ -45,6 +45,11 @@ class Hands:
         self.window.show_dock("inspector")
         self.window.inspector.edit_label()
 
+    def label_history(self) -> None:
+        """List the labels the selected node had."""
+        self.window.show_dock("inspector")
+        self.window.inspector.label_line.show_history()
+
     def copy_name(self) -> None:
         """Copy the selected node's name."""
         QGuiApplication.clipboard().setText(self.session.node_name(self.session.selected))

@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Slot
-from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QFormLayout, QGridLayout, QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFormLayout, QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from app.commands import Edits, Registry
 from app.effects import EffectsDesk
 from app.engine_calls import Effects
 from app.panels.banner import Banner
+from app.panels.label_line import LabelLine
 from app.panels.plain import Heading, Hint, MutedLabel, PlainLabel, tip
+from app.panels.similar_list import SimilarList
 from app.panels.token_bars import percent
-from app.reading import GLYPHS, KIND_WORDS, kind_of, layer_word, number, percentile, token_word
+from app.reading import GLYPHS, KIND_WORDS, activation_rank, kind_of, layer_word, number, token_word
 from app.session import Session
+from app.similar import SimilarDesk
 from engine.graphs import NodeKind
 from engine.graphs.visible_text import visible_text
 
 EFFECT_ROWS = 5
-
-
-class LabelEdit(QLineEdit):
-    """A one-line label; Escape puts the old text back."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.before = ""
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Escape leaves without a change."""
-        if event.key() == Qt.Key.Key_Escape:
-            self.setText(self.before)
-            self.clearFocus()
-            return
-        super().keyPressEvent(event)
+NO_EXAMPLES = (
+    "Not known yet: the texts that make it most active, how often it is active, and its histogram need an index of a "
+    "large text, which cannot be made in this version."
+)
 
 
 class InspectorPanel(QWidget):
@@ -51,12 +41,9 @@ class InspectorPanel(QWidget):
         self.name = Heading("")
         self.name.setWordWrap(True)
         self.where = MutedLabel("", wrap=True)
-        self.label = LabelEdit()
-        self.label.setObjectName("label-edit")
-        self.label.setPlaceholderText("What does it stand for? (L)")
-        self.label.setAccessibleName("Label of the selected node")
-        self.label.setMaxLength(200)
-        self._label_of = -1
+        self.label_line = LabelLine(session, edits, registry)
+        self.label = self.label_line.edit
+        self.similar = SimilarList(session, SimilarDesk(effects, self))
         self.facts = QFormLayout()
         self.facts.setContentsMargins(0, 0, 0, 0)
         self.facts.setVerticalSpacing(2)
@@ -73,7 +60,6 @@ class InspectorPanel(QWidget):
         column.addWidget(self.hint)
         column.addWidget(self.page)
         column.addStretch(1)
-        self.label.editingFinished.connect(self._label_done)
         self.compute.clicked.connect(self._compute)
         session.leaving.connect(self._leave)
         session.selectionChanged.connect(self._show)
@@ -90,7 +76,7 @@ class InspectorPanel(QWidget):
         column.setSpacing(4)
         column.addWidget(self.name)
         column.addWidget(self.where)
-        column.addWidget(self.label)
+        column.addWidget(self.label_line)
         column.addLayout(self.facts)
         self.effects_title = Heading("Logit effects")
         self.effects_title.setToolTip(
@@ -116,6 +102,11 @@ class InspectorPanel(QWidget):
         column.addWidget(self.effects_title)
         column.addLayout(row)
         column.addWidget(self.effects)
+        column.addWidget(self.similar)
+        self.examples_title = Heading("Examples")
+        self.examples = MutedLabel(NO_EXAMPLES, wrap=True)
+        column.addWidget(self.examples_title)
+        column.addWidget(self.examples)
         return page
 
     def _effect_row(self, row: int) -> tuple[PlainLabel, PlainLabel, PlainLabel, PlainLabel]:
@@ -138,7 +129,6 @@ class InspectorPanel(QWidget):
         self.page.setVisible(shown)
         if graph is None or node < 0:
             return
-        self._label_done()
         kind = kind_of(graph, node)
         self.name.setText(f"{GLYPHS[kind]} {self._title(node, kind)}")
         self.where.setText(self._where(node, kind))
@@ -156,18 +146,24 @@ class InspectorPanel(QWidget):
         self._fact(self.value_title, self.value, *self._value(node, kind))
         self._show_label()
         self._show_effects(node)
+        self.similar.show_node(node)
+        for widget in (self.examples_title, self.examples):
+            widget.setVisible(kind is NodeKind.FEATURE)
 
     def _title(self, node: int, kind: NodeKind) -> str:
         graph = self.session.graph
         assert graph is not None
         if kind is NodeKind.FEATURE:
-            word = "Neuron" if self.session.report.get("features", {}).get("kind") == "neurons" else "Feature"
+            word = "Neuron" if self._neurons() else "Feature"
             return f"{word} {int(graph.feature[node])} of layer {int(graph.layer[node])}"
         if kind is NodeKind.LOGIT:
             return f"Logit of {token_word(graph, node)}"
         if kind is NodeKind.EMBEDDING:
             return f"Embedding of {token_word(graph, node)}"
         return f"{KIND_WORDS[kind].capitalize()} of {layer_word(graph, node)}"
+
+    def _neurons(self) -> bool:
+        return bool(self.session.report.get("features", {}).get("kind") == "neurons")
 
     def _where(self, node: int, kind: NodeKind) -> str:
         graph = self.session.graph
@@ -185,10 +181,16 @@ class InspectorPanel(QWidget):
     def _activation(self, node: int, kind: NodeKind) -> tuple[str, str, str]:
         graph = self.session.graph
         assert graph is not None
-        if kind is NodeKind.FEATURE:
-            rank = percentile(graph, node)
-            above = "" if rank is None else f"  (above {percent(rank)} of this graph's)"
-            return "Activation", number(float(graph.activation[node])) + above, "How active it is on this prompt"
+        rank = activation_rank(graph, node)
+        if rank is not None:
+            word = "neurons" if self._neurons() else "features"
+            above = f", above {percent(rank.below)} of {rank.count:,} in its layer" if rank.count > 1 else ""
+            explained = (
+                f"How active it is on this prompt. Compared with the {rank.count:,} active {word} of layer "
+                f"{rank.layer} that are in this graph, by size and at every token: this share of them is less active. "
+                "Those of the layer that are not in the graph do not count."
+            )
+            return "Activation", number(float(graph.activation[node])) + above, explained
         if kind is NodeKind.LOGIT:
             index = int((graph.of_kind(NodeKind.LOGIT) < node).sum())
             share = float(graph.logit_probability[index])
@@ -219,15 +221,11 @@ class InspectorPanel(QWidget):
         node = self.session.selected
         if self.session.graph is None or node < 0:
             return
-        text = self.session.annotations.labels.get(node, "")
-        if self._label_of != node or not self.label.hasFocus() or self.label.before != text:
-            self.label.before = text
-            self.label.setText(text)
-        self._label_of = node
-        self.label.setEnabled(self.session.can_edit)
+        self.label_line.show_node(node)
 
     def _show_effects_again(self) -> None:
         self._show_effects(self.session.selected)
+        self.similar.show_node(self.session.selected)
 
     @Slot(int)
     def _show_effects(self, node: int) -> None:
@@ -275,16 +273,8 @@ class InspectorPanel(QWidget):
         self.label.selectAll()
 
     @Slot()
-    def _label_done(self) -> None:
-        if self._label_of >= 0 and self.label.text() != self.label.before:
-            self.label.before = self.label.text()
-            self.edits.label(self._label_of, self.label.text())
-
-    @Slot()
     def _leave(self) -> None:
-        """Another trace comes: a label still being typed is for the node of this one, and no number holds any more."""
-        self._label_done()
-        self._label_of = -1
+        self.label_line.leave()
 
     @Slot()
     def _compute(self) -> None:

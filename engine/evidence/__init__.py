@@ -1,4 +1,4 @@
-"""What a feature means: so far, what it does to the output."""
+"""What a feature means: so far, what it writes and what that does to the output."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from engine.evidence.effects import LogitEffects
 
 if TYPE_CHECKING:
+    from engine.evidence.decoders import decoder_vectors, unit_decoders
     from engine.evidence.logit_lens import logit_effects
 
-__all__ = ["LogitEffects", "logit_effects"]
+__all__ = ["LogitEffects", "decoder_vectors", "logit_effects", "unit_decoders"]
 
 
 def __getattr__(name: str) -> object:
@@ -18,4 +19,8 @@ def __getattr__(name: str) -> object:
         from engine.evidence.logit_lens import logit_effects
 
         return logit_effects
+    if name in ("decoder_vectors", "unit_decoders"):
+        from engine.evidence import decoders
+
+        return getattr(decoders, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -67,6 +67,28 @@ def edge_similarity(graph: AttributionGraph, nodes: Sequence[int], kept: NDArray
     return _mean_of([inputs, outputs], [1.0, 1.0])
 
 
+def role_similarity(graph: AttributionGraph, node: int) -> Array:
+    """(N,) how alike every node's edges are to one node's: its row of `edge_similarity`, in one pass over the edges.
+
+    Nan where neither inputs nor outputs say anything; the node itself has 1.
+    """
+    share = graph.share.astype(np.float64)
+    importance = np.maximum(graph.influence.astype(np.float64), target_weight(graph))
+
+    def cosine(own: Index, here: NDArray[np.int32], other: NDArray[np.int32], size: Array) -> Array:
+        profile = np.bincount(other[own], weights=size[own], minlength=graph.n_nodes)
+        product = np.bincount(here, weights=size * profile[other], minlength=graph.n_nodes)
+        length = np.sqrt(np.bincount(here, weights=size * size, minlength=graph.n_nodes))
+        found: Array = np.full(graph.n_nodes, np.nan)
+        scale = length * length[node]
+        np.divide(product, scale, out=found, where=scale > 0)
+        return np.clip(found, 0.0, 1.0)
+
+    inputs = cosine(graph.inputs(node), graph.target, graph.source, share)
+    outputs = cosine(graph.outputs(node), graph.source, graph.target, share * importance[graph.target])
+    return _mean_of([inputs, outputs], [1.0, 1.0])
+
+
 def decoder_similarity(vectors: NDArray[np.floating]) -> Array:
     """Cosine of the vectors that nodes write, (n, d); opposite ones count as 0, rows of nan or 0 say nothing."""
     plain = np.where(np.isfinite(vectors).all(axis=1, keepdims=True), vectors, 0).astype(np.float64)
@@ -96,8 +118,8 @@ def combined(parts: Mapping[str, Array]) -> Array:
 
 
 def _mean_of(parts: Sequence[Array], weights: Sequence[float]) -> Array:
-    stacked = np.stack(parts)  # (parts, n, n)
-    counted = np.where(np.isnan(stacked), 0.0, np.array(weights)[:, None, None])
+    stacked = np.stack(parts)  # (parts, n, n) or (parts, n)
+    counted = np.where(np.isnan(stacked), 0.0, np.array(weights).reshape(-1, *(1,) * (stacked.ndim - 1)))
     total: Array = counted.sum(axis=0)
     summed: Array = (np.nan_to_num(stacked) * counted).sum(axis=0)
     mean = np.full(total.shape, np.nan)

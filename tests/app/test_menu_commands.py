@@ -227,6 +227,18 @@ def test_errors_and_the_table_are_hidden_and_shown(open_window: MainWindow, grap
         assert window.registry.action("view.table").isChecked() is visible
 
 
+@pytest.mark.command("view.all_edges")
+def test_every_edge_in_view_is_drawn_and_taken_away(
+    open_window: MainWindow, graph: AttributionGraph, qtbot: QtBot
+) -> None:
+    every = open_window.area.canvas._surface.all_edges
+    open_window.registry.run("view.all_edges")
+    qtbot.waitUntil(lambda: every.layer.picture is not None and not every.busy, timeout=10_000)
+    assert open_window.registry.action("view.all_edges").isChecked()
+    open_window.registry.run("view.all_edges")
+    assert every.layer.picture is None
+
+
 @pytest.mark.command("view.size.influence", "view.size.activation", "view.size.none")
 def test_the_size_of_features_says_what_was_chosen(open_window: MainWindow, graph: AttributionGraph) -> None:
     stage, features = open_window.area.canvas._stage, graph.of_kind(NodeKind.FEATURE)

@@ -15,7 +15,13 @@ from engine.errors import Cancelled
 from engine.graphs import AttributionGraph, NodeKind
 from engine.graphs.circuit import Circuit, Supernode, circuit_scores
 from engine.graphs.clustering import adjusted_rand, average_linkage
-from engine.graphs.similarity import combined, decoder_similarity, edge_similarity, label_similarity
+from engine.graphs.similarity import (
+    combined,
+    decoder_similarity,
+    edge_similarity,
+    label_similarity,
+    role_similarity,
+)
 from engine.graphs.suggestions import WEAKEST_LINK, candidates, suggest_groups, suggest_pins
 from tests.engine.graphs import dense_reference as dense
 from tests.graph_builder import build_graph
@@ -60,6 +66,17 @@ def test_adjusted_rand() -> None:
     rng = np.random.default_rng(0)
     chance = [adjusted_rand(rng.integers(0, 4, 60), rng.integers(0, 4, 60)) for _ in range(200)]
     assert abs(np.mean(chance)) < 0.02
+
+
+def test_role_similarity_is_a_row_of_edge_similarity() -> None:
+    graph = build_graph(n_layers=5, n_positions=4, n_features=60, seed=3)
+    every = list(range(graph.n_nodes))
+    whole = edge_similarity(graph, every)
+    assert np.isfinite(whole).any()
+    for node in every:
+        assert np.allclose(role_similarity(graph, node), whole[node], equal_nan=True), graph.describe(node)
+    likeness = combined({"edges": role_similarity(graph, 12), "decoders": np.full(graph.n_nodes, np.nan)})
+    assert np.allclose(likeness, np.nan_to_num(whole[12]))
 
 
 def test_edge_similarity_equals_cosines_of_dense_rows() -> None:

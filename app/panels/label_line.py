@@ -1,0 +1,127 @@
+"""The label of a node: a line to write it in, who gave it, and the labels it had before."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from PySide6.QtCore import QPoint, Qt, Slot
+from PySide6.QtGui import QAction, QKeyEvent
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QToolButton, QVBoxLayout, QWidget
+
+from app.commands import Edits, Registry
+from app.panels.plain import MutedLabel
+from app.session import Session
+from engine.errors import LoupeError
+from engine.graphs.visible_text import visible_text
+from engine.projects.label_rows import LabelVersion
+
+GIVERS = {"person": "a person", "imported": "the file it was imported from", "automatic": "an automatic labeller"}
+LONGEST = 60
+
+
+class LabelEdit(QLineEdit):
+    """A one-line label; Escape puts the old text back."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.before = ""
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Escape leaves without a change."""
+        if event.key() == Qt.Key.Key_Escape:
+            self.setText(self.before)
+            self.clearFocus()
+            return
+        super().keyPressEvent(event)
+
+
+class LabelLine(QWidget):
+    """Writes the label of the selected node when it is done; a label half typed belongs to its own node."""
+
+    def __init__(self, session: Session, edits: Edits, registry: Registry, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session, self.edits = session, edits
+        self.edit = LabelEdit()
+        self.edit.setObjectName("label-edit")
+        self.edit.setPlaceholderText("What does it stand for? (L)")
+        self.edit.setAccessibleName("Label of the selected node")
+        self.edit.setMaxLength(200)
+        self.given = MutedLabel("", wrap=True)
+        self.history = QToolButton()
+        self.history.setDefaultAction(registry.action("edit.label_history"))
+        self.history.setAccessibleName("Labels it had before")
+        self.menu = QMenu(self)
+        self._node = -1
+        below = QHBoxLayout()
+        below.addWidget(self.given, 1)
+        below.addWidget(self.history)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addWidget(self.edit)
+        column.addLayout(below)
+        self.edit.editingFinished.connect(self.finish)
+        self.menu.triggered.connect(self._chosen)
+
+    def show_node(self, node: int) -> None:
+        """Show the label of a node, and who gave it."""
+        if self._node != node:
+            self.finish()
+        annotations = self.session.annotations
+        text = annotations.labels.get(node, "")
+        if self._node != node or not self.edit.hasFocus() or self.edit.before != text:
+            self.edit.before = text
+            self.edit.setText(text)
+        self._node = node
+        self.edit.setEnabled(self.session.can_edit)
+        self.given.setText(f"given by {GIVERS[annotations.sources.get(node, 'person')]}" if text else "")
+        self.given.setVisible(bool(text))
+        # A label that is the first one has no history worth a button.
+        self.history.setVisible(len(self.versions()) > 1)
+
+    def versions(self) -> list[LabelVersion]:
+        """Every label the node was given, oldest first; those that were undone left out."""
+        session = self.session
+        if session.project is None or session.trace_id is None or self._node < 0:
+            return []
+        try:
+            return session.project.label_versions(session.trace_id, self._node)
+        except LoupeError as error:
+            session.report_problem("inspector", error.sentence, "file.save_as")
+            return []
+
+    def show_history(self) -> None:
+        """List the labels the node had, the newest first; choosing one gives it again."""
+        self.menu.clear()
+        for number, version in enumerate(reversed(self.versions())):
+            words = f"“{visible_text(version.text, LONGEST)}”" if version.text else "taken away"
+            by = f"{GIVERS[version.source]}, {_when(version.given)}"
+            action = self.menu.addAction(f"{words}\t{by}".replace("&", "&&"))
+            action.setData(version.text)
+            action.setEnabled(number > 0 and bool(version.text) and self.session.can_edit)
+        corner = self.edit.mapToGlobal(QPoint(0, self.edit.height()))
+        self.menu.popup(corner)
+        self.menu.setFocus(Qt.FocusReason.PopupFocusReason)
+
+    def finish(self) -> None:
+        """Write what was typed."""
+        if self._node >= 0 and self.edit.text() != self.edit.before:
+            self.edit.before = self.edit.text()
+            self.edits.label(self._node, self.edit.text())
+
+    def leave(self) -> None:
+        """Another trace comes: a label still being typed is for the node of this one, and no number holds any more."""
+        self.finish()
+        self._node = -1
+
+    @Slot(QAction)
+    def _chosen(self, action: QAction) -> None:
+        self.edits.label(self._node, str(action.data()))
+
+
+def _when(given: str) -> str:
+    """A time of the file (ISO 8601, UTC) as a person here reads it."""
+    try:
+        return datetime.fromisoformat(given).astimezone().strftime("%d %b %H:%M")
+    except ValueError:
+        return given

@@ -1,0 +1,61 @@
+"""Features like the selected one: by their role in the graph at once, by their decoders where the model is there."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QObject, Signal
+
+from app.effects import EffectsDesk
+from app.engine_calls import bind, decoder_likeness
+from app.jobs import Failure, Outcome, Value
+from app.reading import Similar, similar_features
+from engine.graphs import AttributionGraph, NodeKind
+
+
+class SimilarDesk(QObject):
+    """Answers which features are alike, and has decoders compared in the engine's thread."""
+
+    changed = Signal(int)  # node: its decoder was compared
+    stopped = Signal(int)  # node: something else went first, or it failed
+
+    def __init__(self, effects: EffectsDesk, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._effects, self._runs, self._session = effects, effects.runs, effects.runs.session
+        self._known: tuple[AttributionGraph, int, NDArray[np.float32]] | None = None
+
+    def known(self, node: int) -> bool:
+        """Whether this node's decoder was compared with the others of the open graph."""
+        return self._known is not None and self._known[0] is self._session.graph and self._known[1] == node
+
+    def of(self, node: int, count: int) -> list[Similar]:
+        """The features most like a node, the likest first."""
+        graph = self._session.graph
+        assert graph is not None
+        cosines = self._known[2] if self._known is not None and self.known(node) else None
+        return similar_features(graph, node, cosines, count)
+
+    def can_compare(self) -> bool:
+        """True when the model in memory is the one that made the open graph."""
+        return self._effects.can_compute()
+
+    def compare(self, node: int) -> None:
+        """Compare a feature's decoder with those of all features of the graph."""
+        graph = self._session.graph
+        if graph is None or not self.can_compare():
+            return
+        row = int(np.searchsorted(graph.of_kind(NodeKind.FEATURE), node))
+        source = self._session.features_source or self._runs.wanted_features
+        job = bind(decoder_likeness, self._runs.state, source, graph, row)
+        self._runs.host.submit("similar", "Comparing decoders", job, partial(self._found, graph, node), quiet=True)
+
+    def _found(self, graph: AttributionGraph, node: int, outcome: Outcome) -> None:
+        if isinstance(outcome, Value):
+            self._known = (graph, node, outcome.value)
+            self.changed.emit(node)
+            return
+        self.stopped.emit(node)
+        if isinstance(outcome, Failure):
+            self._session.report_problem("inspector", outcome.sentence, "help.show_log" if outcome.ours else "")
