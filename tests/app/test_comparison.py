@@ -133,7 +133,16 @@ def test_a_row_selects_in_both_graphs_and_brings_hidden_nodes_into_view(
     assert page.right.selected() == node
 
 
-@pytest.mark.parametrize(("command", "mark"), [("only_left", Mark.ONLY_LEFT), ("changed", Mark.CHANGED)])
+@pytest.mark.command("view.compare.all")
+@pytest.mark.parametrize(
+    ("command", "mark"),
+    [
+        pytest.param("only_left", Mark.ONLY_LEFT, marks=pytest.mark.command("view.compare.only_left")),
+        pytest.param("only_right", Mark.ONLY_RIGHT, marks=pytest.mark.command("view.compare.only_right")),
+        pytest.param("shared", Mark.SHARED, marks=pytest.mark.command("view.compare.shared")),
+        pytest.param("changed", Mark.CHANGED, marks=pytest.mark.command("view.compare.changed")),
+    ],
+)
 def test_one_class_alone(page: ComparePage, two: MainWindow, qtbot: QtBot, command: str, mark: Mark) -> None:
     button = next(button for button in page.filters if button.mark == mark)
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
@@ -179,6 +188,7 @@ def test_a_shared_node_is_shown_on_both_sides_or_on_none(page: ComparePage, two:
     assert (ours[found.comparison.left] == theirs[found.comparison.right]).all()
 
 
+@pytest.mark.command("trace.compare", "trace.compare_swap", "trace.compare_close")
 def test_closing_brings_everything_back(two: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
     session, canvas = two.session, two.area.canvas
     session.select(12)
