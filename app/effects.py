@@ -10,6 +10,7 @@ from app.engine_calls import Effects, bind, feature_effects
 from app.jobs import Failure, Outcome, Value
 from app.runs import Runs
 from engine.errors import LoupeError
+from engine.projects import effects_key
 
 
 class EffectsDesk(QObject):
@@ -28,10 +29,7 @@ class EffectsDesk(QObject):
         """The key under which the project keeps a feature's logit effects."""
         session = self.session
         assert session.graph is not None
-        model = session.report.get("model", {}).get("fingerprint", "")
-        features = session.report.get("features", {})
-        source = features.get("fingerprint") or features.get("name", "")
-        return f"{model}/{source}/{int(session.graph.layer[node])}/{int(session.graph.feature[node])}"
+        return effects_key(session.report, session.graph, node)
 
     def known(self, node: int) -> Effects | None:
         """The logit effects that the project holds, or that were found in this run."""

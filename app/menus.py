@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from app.window import MainWindow
 
 # Menus inside menus, by how the ids of their commands begin.
-INSIDE = {"edit.colour.": "Colour of the group", "view.compare.": "&Compared graphs"}
+INSIDE = {"edit.colour.": "Colour of the group", "view.compare.": "&Compared graphs", "file.export_": "&Export"}
 
 
 class Menus(QObject):

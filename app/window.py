@@ -13,6 +13,7 @@ from app.commands import Edits, Registry
 from app.commands.catalogue import all_commands
 from app.commands.comparing import Comparing
 from app.commands.conditions import Conditions
+from app.commands.exports import Exports
 from app.commands.graph_files import GraphFiles
 from app.commands.hands import Hands
 from app.commands.look import Look
@@ -74,6 +75,7 @@ class MainWindow(QMainWindow):
         self.conditions = Conditions(self.session, self.runs)
         self.files, self.hands = ProjectFiles(self), Hands(self)
         self.comparing = Comparing(self)
+        self.exports = Exports(self)
         self.graph_files, self.special = GraphFiles(self), SpecialTargets(self)
         self.models, self.look = ModelChoice(self), Look(self, app)
         self.look.start()
@@ -379,7 +381,7 @@ class MainWindow(QMainWindow):
         self._heartbeat.stop()
         self._draft_pause.stop()
         self.status.stop()
-        self.stopped = self.host.shutdown(CLOSE_SECONDS)
+        self.stopped = self.exports.host.shutdown(CLOSE_SECONDS) and self.host.shutdown(CLOSE_SECONDS)
         super().closeEvent(event)
 
     @Slot()

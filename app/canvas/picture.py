@@ -1,50 +1,41 @@
-"""The picture of a graph as PNG: the SVG of engine.graphs.svg, painted by Qt. Needs no window and no display."""
+"""Drawings as files: the SVG text that the engine makes, as it is, or painted by Qt as PNG or PDF. Needs no window."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QBuffer, QByteArray, QIODevice
-from PySide6.QtGui import QColor, QGuiApplication, QImage, QPainter
+from PySide6.QtCore import QBuffer, QByteArray, QIODevice, QMarginsF, QRectF, QSizeF
+from PySide6.QtGui import QColor, QGuiApplication, QImage, QPageLayout, QPageSize, QPainter, QPdfWriter
 from PySide6.QtSvg import QSvgRenderer
 
-from engine.graphs.graph import AttributionGraph
-from engine.graphs.pruning import GraphView
-from engine.graphs.svg import svg_text
 from engine.whole_files import written_whole
 
 LARGEST_SIDE = 16_000  # pixels; a wider picture is scaled down to this
+LARGEST_PAGE = 14_400.0  # points: PDF allows no more
+POINTS = 0.75  # of a CSS pixel, which SVG counts in
+ENDINGS = (".svg", ".pdf", ".png")
 
 _application: QGuiApplication | None = None
 
 
-def render_png(
-    graph: AttributionGraph,
-    view: GraphView,
-    path: Path | str,
-    *,
-    title: str,
-    caption: str = "",
-    dark: bool = False,
-    labels: Mapping[int, str] | None = None,
-    pins: Sequence[int] = (),
-    scale: float = 2.0,
-) -> None:
-    """Write the same picture as `write_svg`, `scale` pixels for one of its points, whole or not at all.
+def write_drawing(text: str, path: Path, *, scale: float = 2.0) -> None:
+    """Write an SVG text as the name's ending says, whole or not at all; a PNG with `scale` pixels for one point.
 
     Raises RequestError for a folder that does not exist, MachineError for a full disk or a folder not writable.
     """
-    text = svg_text(graph, view, title=title, caption=caption, dark=dark, labels=labels, pins=pins)
-    image = render_svg(text, scale)
-    packed = QByteArray()
-    buffer = QBuffer(packed)
-    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-    image.save(buffer, "PNG")  # type: ignore[call-overload] # the stubs want bytes, Qt wants the format's name
-    with written_whole(Path(path)) as file:
-        file.write(packed.data())
+    ending = path.suffix.lower()
+    if ending == ".png":
+        packed = QByteArray()
+        buffer = QBuffer(packed)
+        buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+        render_svg(text, scale).save(buffer, "PNG")  # type: ignore[call-overload] # the stubs want bytes, Qt the name
+        data = packed.data()
+    else:
+        data = render_pdf(text) if ending == ".pdf" else text.encode("utf-8")
+    with written_whole(path) as file:
+        file.write(data)
 
 
 def render_svg(text: str, scale: float) -> QImage:
@@ -62,6 +53,27 @@ def render_svg(text: str, scale: float) -> QImage:
     renderer.render(painter)
     painter.end()
     return image
+
+
+def render_pdf(text: str) -> bytes:
+    """An SVG text as a PDF of one page of its size: lines stay lines, and text can be searched."""
+    _ensure_application()
+    renderer = QSvgRenderer(QByteArray(text.encode("utf-8")))
+    size = QSizeF(renderer.defaultSize())
+    points = POINTS * min(1.0, LARGEST_PAGE / (POINTS * max(size.width(), size.height(), 1.0)))
+    packed = QByteArray()
+    buffer = QBuffer(packed)
+    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+    writer = QPdfWriter(buffer)
+    writer.setCreator("Circuit Loupe")
+    page = QPageSize(size * points, QPageSize.Unit.Point, "", QPageSize.SizeMatchPolicy.ExactMatch)
+    writer.setPageLayout(QPageLayout(page, QPageLayout.Orientation.Portrait, QMarginsF()))
+    # The renderer scales to the page; a fine grid keeps thin lines thin.
+    writer.setResolution(1200)
+    painter = QPainter(writer)
+    renderer.render(painter, QRectF(0, 0, writer.width(), writer.height()))
+    painter.end()
+    return bytes(packed.data())
 
 
 def _ensure_application() -> None:

@@ -30,18 +30,24 @@ def all_commands(window: MainWindow) -> list[Command]:
 
 
 def _file(window: MainWindow) -> list[Command]:
-    files, graphs, asked = window.files, window.graph_files, window.conditions
+    files, graphs, exports, asked = window.files, window.graph_files, window.exports, window.conditions
     return [
         Command("file.new", "&New investigation", FILE, files.new, ("Ctrl+N",), "new"),
         Command("file.open", "&Open…", FILE, files.open, ("Ctrl+O",), "open", tip="Open a project"),
         Command("file.save_as", "Save &as…", FILE, files.save_as, ("Ctrl+Shift+S",), "save", section=1,
                 enabled=asked.has_project, tip="Give the project a name; everything is saved as you work"),
-        Command("file.export_picture", "&Export picture…", FILE, files.export_picture, ("Ctrl+E",), "export",
-                section=2, enabled=asked.has_graph, tip="Draw the shown graph to an SVG or PNG file"),
         Command("file.import_graph", "&Import graph…", FILE, graphs.import_graph, (), "open", section=2,
                 tip="Add a graph that another program or an export wrote to the project"),
-        Command("file.export_graph", "Export &graph as…", FILE, graphs.export, (), "export", section=2,
-                enabled=asked.has_graph, tip="Write the graph as JSON for other programs, GraphML, CSV or npz"),
+        Command("file.export_picture", "&Export picture…", FILE, exports.picture, ("Ctrl+E",), "export",
+                asked.has_graph, tip="Export the shown graph as SVG, PDF or PNG", section=2),
+        Command("file.export_circuit", "Export &circuit diagram…", FILE, exports.circuit, (), "export",
+                asked.has_circuit, tip="Export what is pinned and grouped, drawn as SVG, PDF or PNG", section=2),
+        Command("file.export_report", "Export &report…", FILE, exports.report, (), "export", asked.has_graph,
+                tip="Export a web page with the circuit, its scores and what is known of its nodes", section=2),
+        Command("file.export_notebook", "Export n&otebook…", FILE, exports.notebook, (), "export", asked.has_graph,
+                tip="Export a Jupyter notebook that repeats this trace", section=2),
+        Command("file.export_graph", "Export &graph as…", FILE, exports.graph, (), "export", asked.has_graph,
+                tip="Export the graph as JSON, GraphML, CSV or npz", section=2),
         Command("file.quit", "&Quit", FILE, window.quit, ("Ctrl+Q",), section=3),
     ]  # fmt: skip
 

@@ -22,6 +22,11 @@ class Conditions:
         """A graph is open."""
         return self.session.graph is not None
 
+    def has_circuit(self) -> bool:
+        """Something is pinned or grouped."""
+        annotations = self.session.annotations
+        return self.session.graph is not None and bool(annotations.pins or annotations.groups)
+
     def has_found(self) -> bool:
         """A search found nodes."""
         found = self.session.finding.found

@@ -1,19 +1,16 @@
-"""Opening, naming and leaving projects, and writing a graph to other files."""
+"""Opening, naming and leaving projects."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
 
 from app.dialogs import Ask
-from app.panels.status import score_entries
-from app.theme import current_theme
 from app.unsaved import is_unsaved
-from engine.errors import LoupeError, MachineError
-from engine.graphs.svg import write_svg
+from engine.errors import LoupeError
 from engine.places import log_file
 from engine.projects import Project
 
@@ -120,46 +117,6 @@ class ProjectFiles:
         rows = [] if project is None else project.traces()
         return next((row.title for row in rows if row.id == self.session.trace_id), "")
 
-    def export_picture(self) -> None:
-        """Ask where, and draw the shown graph there."""
-        kinds = "Drawing (*.svg);;Picture (*.png)"
-        path = Ask.save_file(self.window, "Export picture", self.suggested(".svg"), kinds)
-        if path is None:
-            return
-        path = path if path.suffix.lower() in (".svg", ".png") else path.with_name(path.name + ".svg")
-        if Ask.may_replace(self.window, (path,)):
-            self.write_picture(path)
-
-    def write_picture(self, path: Path) -> bool:
-        """Draw the shown graph to an SVG or PNG file, in the theme of the window."""
-        session = self.session
-        assert session.graph is not None
-        assert session.view is not None
-        picture: dict[str, Any] = {
-            "title": self.trace_title(),
-            "caption": " · ".join(text for text, _, _ in score_entries(session.report)),
-            "dark": current_theme().dark,
-            "labels": session.annotations.labels,
-            "pins": session.annotations.pins,
-        }
-        try:
-            if path.suffix.lower() == ".png":
-                from app.canvas.picture import render_png
-
-                render_png(session.graph, session.view, path, **picture)
-            else:
-                write_svg(session.graph, session.view, path, **picture)
-        except (LoupeError, OSError) as error:
-            self._cannot_write(path, error)
-            return False
-        self.window.say(f"Wrote {path.name}")
-        return True
-
-    def _cannot_write(self, path: Path, error: Exception) -> None:
-        known = isinstance(error, LoupeError)
-        sentence = error.sentence if isinstance(error, LoupeError) else _os_sentence(path, error)
-        self.session.report_problem(self._place, sentence, "" if known else "file.export_picture")
-
     def show_log(self) -> None:
         """Show the log in the system's file manager."""
         folder = log_file().parent
@@ -169,11 +126,6 @@ class ProjectFiles:
 
 def _same_file(one: Path, other: Path) -> bool:
     return one.exists() and other.exists() and one.samefile(other)
-
-
-def _os_sentence(path: Path, error: Exception) -> str:
-    reason = getattr(error, "strerror", None) or str(error)
-    return MachineError(f"{path.name} could not be written ({reason}); choose another folder.").sentence
 
 
 def _remove(path: Path) -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.cli.drawing import DRAWINGS, write_drawing
 from engine.cli.numbers import share, whole
 from engine.cli.terminal import TerminalProgress, interruptible
 from engine.errors import RequestError
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from engine.tracing.run import Trace
 
 ABOVE_BOUND = 4
-IMAGE_SUFFIXES = (".svg", ".png")
 
 
 def add_command(commands: argparse._SubParsersAction[Any]) -> None:
@@ -83,7 +83,7 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     add("--project", type=Path, metavar="FILE.loupe", help="add the trace to this project, made if it is not there")
     add("--json", type=Path, metavar="FILE.json", help="the graph at the thresholds, in Neuronpedia's form")
     add("--arrays", type=Path, metavar="FILE.npz", help="the unpruned graph as arrays")
-    add("--image", type=Path, metavar="FILE.svg|.png", help="a picture of the graph at the thresholds")
+    add("--image", type=Path, metavar="FILE.svg|.pdf|.png", help="a picture of the graph at the thresholds")
     add("--report", type=Path, metavar="FILE.json", help="what is printed, as JSON")
     command.set_defaults(run=run)
 
@@ -129,8 +129,8 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
     """Refuse before the work what could not be written after it."""
     if not arguments.prompt:
         raise RequestError("The prompt is empty; give some text.")
-    if arguments.image is not None and arguments.image.suffix.lower() not in IMAGE_SUFFIXES:
-        raise RequestError(f"A picture is written as .svg or .png; {arguments.image.name} ends in neither.")
+    if arguments.image is not None and arguments.image.suffix.lower() not in DRAWINGS:
+        raise RequestError(f"A picture is written as .svg, .pdf or .png; {arguments.image.name} ends in none of them.")
     for path in (arguments.json, arguments.arrays, arguments.image, arguments.report):
         if path is not None and not path.absolute().parent.is_dir():
             raise RequestError(
@@ -217,18 +217,10 @@ def _write(arguments: argparse.Namespace, spec: TraceSpec, result: Trace, projec
 
 
 def _draw(path: Path, result: Trace, view: Any) -> None:
-    title, caption = title_of(result.report, result.graph), caption_of(result.report, view)
-    if path.suffix.lower() == ".svg":
-        from engine.graphs.svg import write_svg
+    from engine.graphs.svg import svg_text
 
-        write_svg(result.graph, view, path, title=title, caption=caption)
-        return
-    try:
-        # The one arrow from the engine to the window's renderer, taken only when a PNG is asked for.
-        from app.canvas.picture import render_png
-    except ImportError as error:
-        raise RequestError("A PNG needs the window's libraries, which are not installed; write an .svg.") from error
-    render_png(result.graph, view, path, title=title, caption=caption)
+    title, caption = title_of(result.report, result.graph), caption_of(result.report, view)
+    write_drawing(svg_text(result.graph, view, title=title, caption=caption), path)
 
 
 def caption_of(report: dict[str, Any], view: Any) -> str:

@@ -20,6 +20,8 @@ from engine.graphs.svg_shapes import TEXT, shortened, text_line, text_width
 from engine.graphs.visible_text import visible_text
 
 MARGIN, LEGEND = 28.0, 34.0
+HEAD, FOOT = 20.0, 22.0  # for a title above and a caption below
+NARROWEST = 420.0  # room for the legend
 WIDEST_EDGE = 9.0  # pixels, of an edge that is all of its target's input
 LONGEST_NAME = 28  # characters
 MOST_EDGES = 400
@@ -37,8 +39,12 @@ def circuit_svg(
     title: str,
     places: Mapping[PlaceKey, Place] | None = None,
     dark: bool = False,
+    caption: str = "",
 ) -> str:
-    """The diagram as XML text. `places` are those a person chose; the other boxes make room."""
+    """The diagram as XML text. `places` are those a person chose; the other boxes make room.
+
+    With a `caption` it is a figure of its own: the title is written above, the caption below the legend.
+    """
     colours, widths = DARK if dark else LIGHT, box_widths(shown)
     placed = circuit_places(graph, shown, widths, places)
     centres = np.array([placed[box.key] for box in shown], dtype=np.float64).reshape(-1, 2)
@@ -46,9 +52,12 @@ def circuit_svg(
     left, right = (centres[:, 0] - half).min(initial=0), (centres[:, 0] + half).max(initial=200)
     bottom, top = centres[:, 1].min(initial=0), centres[:, 1].max(initial=0)
     x = centres[:, 0] - left + MARGIN
-    y = top - centres[:, 1] + MARGIN + BOX_HEIGHT / 2
-    width = max(right - left + 2 * MARGIN, 420.0)
-    height = top - bottom + BOX_HEIGHT + 2 * MARGIN + LEGEND
+    head, foot = (HEAD, FOOT) if caption else (0.0, 0.0)
+    y = top - centres[:, 1] + MARGIN + BOX_HEIGHT / 2 + head
+    words = (visible_text(title.strip()), visible_text(caption.strip())) if caption else ()
+    width = max(right - left + 2 * MARGIN, NARROWEST, *(text_width(text, TEXT) + 2 * MARGIN for text in words))
+    x += (width - (right - left + 2 * MARGIN)) / 2
+    height = top - bottom + BOX_HEIGHT + 2 * MARGIN + LEGEND + head + foot
     size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
     return "\n".join(
         [
@@ -57,7 +66,8 @@ def circuit_svg(
             f'<rect width="{width:.0f}" height="{height:.0f}" fill="{colours.background}"/>',
             *_edges(graph, shown, x, y, colours),
             *(_box(graph, box, x[i], y[i], widths[i], colours) for i, box in enumerate(shown)),
-            *_legend(height - LEGEND / 2, colours),
+            *_legend(height - LEGEND / 2 - foot, colours),
+            *(text_line(MARGIN, at, text, colours.text) for text, at in zip(words, (24.0, height - 14), strict=False)),
             "</svg>",
         ]
     )

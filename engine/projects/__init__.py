@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.projects.annotations import Annotations
 from engine.projects.brought import Brought
+from engine.projects.circuits import circuit_of, effects_key, evidence_of
 from engine.projects.experiments import EVIDENCE, ExperimentRow, Experiments
 from engine.projects.faults import DamagedProjectError
 from engine.projects.feature_labels import FeatureLabel, FeatureLabels, NewLabel, dictionary_identity
@@ -55,7 +56,10 @@ __all__ = [
     "Tree",
     "TreeEntry",
     "TreeRef",
+    "circuit_of",
     "dictionary_identity",
+    "effects_key",
+    "evidence_of",
     "export_labels",
     "import_labels",
     "read_labels",

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication, QKeySequence
@@ -22,7 +19,8 @@ from engine.graphs import NodeKind
 # something outside the window, or end it.
 OUTSIDE = {"file.quit", "help.show_log"}
 ANSWERED = {
-    "file.open", "file.save_as", "file.export_picture", "file.export_graph", "file.import_graph",
+    "file.open", "file.save_as", "file.export_picture", "file.export_circuit", "file.export_report",
+    "file.export_notebook", "file.export_graph", "file.import_graph",
     "edit.rename_trace", "trace.budget", "trace.compare",
     "trace.open_model_folder", "trace.open_model_file", "trace.open_features", "help.about",
 }  # fmt: skip
@@ -230,32 +228,6 @@ def test_the_layout_can_be_reset(open_window: MainWindow) -> None:
     docks[0].hide()
     open_window.registry.run("view.reset_layout")
     assert docks[0].isVisible()
-
-
-@pytest.mark.command("file.export_picture", "file.export_graph")
-def test_export(open_window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for suffix in (".svg", ".png"):
-        path = tmp_path / f"picture{suffix}"
-        monkeypatch.setattr(Ask, "save_file", lambda *arguments, path=path: path)
-        open_window.registry.run("file.export_picture")
-        assert path.stat().st_size > 1000
-    path = tmp_path / "graph.json"
-    monkeypatch.setattr(Ask, "save_file", lambda *arguments: path)
-    open_window.session.select(12)
-    open_window.edits.pin([12])
-    open_window.registry.run("file.export_graph")
-    document = json.loads(path.read_text(encoding="utf-8"))
-    assert document["nodes"]
-    assert document["links"]
-
-
-def test_an_export_that_cannot_be_written_says_so_beside_the_graph(open_window: MainWindow, tmp_path: Path) -> None:
-    assert not open_window.graph_files.write(tmp_path / "missing" / "graph.json")
-    banner = open_window.area.banner
-    assert banner.isVisible()
-    assert "missing" in banner.sentence.text() or "folder" in banner.sentence.text()
-    banner.close_button.click()
-    assert not banner.isVisible()
 
 
 @pytest.mark.command("edit.copy_name", "edit.rename_trace", "edit.delete_trace")

@@ -104,9 +104,14 @@ def test_a_project_that_can_only_be_read_takes_no_import(window: MainWindow, arr
     assert "reading only" in window.start.banner.sentence.text()
 
 
+def written_out(window: MainWindow, qtbot: QtBot) -> None:
+    """Wait until the exports' thread is done."""
+    qtbot.waitUntil(lambda: not window.exports.host.busy, timeout=20_000)
+
+
 @pytest.mark.parametrize("ending", [".graphml", ".npz", ".zip", ".csv", ".json"])
 def test_the_open_graph_is_written_in_each_form_and_read_again(
-    open_window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+    open_window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot, ending: str
 ) -> None:
     window, graph = open_window, open_window.session.graph
     assert graph is not None
@@ -115,6 +120,7 @@ def test_the_open_graph_is_written_in_each_form_and_read_again(
     path = tmp_path / f"graph{ending}"
     monkeypatch.setattr(Ask, "save_file", lambda *arguments: path)
     window.registry.run("file.export_graph")
+    written_out(window, qtbot)
     message = window.statusBar().currentMessage()
     assert message.startswith("Wrote graph")
     written = tmp_path / message.removeprefix("Wrote ").split(", ")[0]
@@ -128,10 +134,11 @@ def test_the_open_graph_is_written_in_each_form_and_read_again(
 
 
 def test_a_name_without_an_ending_is_json(
-    open_window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    open_window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
 ) -> None:
     monkeypatch.setattr(Ask, "save_file", lambda *arguments: tmp_path / "graph 0.5")
     open_window.registry.run("file.export_graph")
+    written_out(open_window, qtbot)
     assert (tmp_path / "graph 0.5.json").is_file()
 
 
@@ -146,7 +153,7 @@ def test_the_sheet_shows_text_of_files_as_it_is(window: MainWindow) -> None:
 
 @pytest.mark.parametrize("there", [".nodes.csv", ".edges.csv", ".graph.json"])
 def test_three_tables_are_asked_about_before_any_is_replaced(
-    open_window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str
+    open_window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot, there: str
 ) -> None:
     old = tmp_path / f"texas{there}"
     old.write_text("mine")
@@ -163,9 +170,11 @@ def test_three_tables_are_asked_about_before_any_is_replaced(
     assert [path.name for path in tmp_path.glob("texas*")] == [old.name]
     assert old.read_text() == "mine"
     open_window.registry.run("file.export_graph")
+    written_out(open_window, qtbot)
     assert len(list(tmp_path.glob("texas*"))) == 3
     assert old.read_text() != "mine"
     open_window.registry.run("file.export_graph")
+    written_out(open_window, qtbot)
     assert questions[-1] == "texas.nodes.csv, texas.edges.csv and texas.graph.json are there already. Replace them?"
 
 
@@ -184,11 +193,12 @@ def test_a_file_is_asked_about_by_the_name_it_gets(
         monkeypatch.setattr(Ask, "confirm", lambda *arguments, asked=questions: bool(asked.append(arguments[2])))
         open_window.registry.run(command)
         assert questions == [f"{name} is there already. Replace it?"]
+        assert not open_window.exports.host.busy
         assert (tmp_path / name).read_text() == "mine"
 
 
 def test_labels_and_groups_of_hidden_nodes_survive_json(
-    open_window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    open_window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
 ) -> None:
     window, session = open_window, open_window.session
     graph = session.graph
@@ -200,6 +210,7 @@ def test_labels_and_groups_of_hidden_nodes_survive_json(
     assert window.edits.group(hidden[1:3], "hidden pair")
     monkeypatch.setattr(Ask, "save_file", lambda *arguments: tmp_path / "graph.json")
     window.registry.run("file.export_graph")
+    written_out(window, qtbot)
     file = read_graph_file(tmp_path / "graph.json")
     assert [file.graph.describe(node) for node in file.labels] == [graph.describe(hidden[0])]
     assert list(file.labels.values()) == ["hidden, but named"]

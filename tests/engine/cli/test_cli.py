@@ -112,7 +112,7 @@ def test_a_trace_is_recalled_and_can_be_made_again(capsys: pytest.CaptureFixture
         ([PROMPT, "--features", "/nowhere"], 2, "no dictionary"),
         ([PROMPT, "--max-nodes", "0"], 2, "above 0"),
         ([PROMPT, "--edge-mass", "2"], 2, "share"),
-        ([PROMPT, "--image", "graph.bmp"], 2, r"\.svg or \.png"),
+        ([PROMPT, "--image", "graph.bmp"], 2, r".pdf or .png"),
         ([PROMPT, "--arrays", "/nowhere/a.npz"], 2, "no folder"),
         ([PROMPT, "--direction", "/nowhere.npy"], 2, "no file"),
         ([PROMPT, "--nodes", "/nowhere.csv"], 2, "no file"),

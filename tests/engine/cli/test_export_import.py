@@ -173,7 +173,7 @@ def test_refused_exports(tmp_path: Path, traced: Path, capsys: pytest.CaptureFix
         ([*good[:7], tmp_path], 2, "folder"),
         ([*good[:7], traced], 2, "replace the project"),
         ([*good[:7], tmp_path / "absent" / "g.json"], 2, "no folder"),
-        ([*good[:5], "pdf", *good[6:]], 2, "invalid choice"),
+        ([*good[:5], "docx", *good[6:]], 2, "invalid choice"),
     ]:
         assert run(*words) == status, words
         assert says in refusal(capsys)
@@ -193,3 +193,59 @@ def test_a_title_too_long_is_one_sentence(tmp_path: Path, document: Path, capsys
     assert run("import", document, "--project", tmp_path / "p.loupe", "--title", "x" * 2000) == 2
     assert "characters" in refusal(capsys)
     assert not (tmp_path / "p.loupe").exists()
+
+
+def test_forms_for_people(tmp_path: Path, traced: Path) -> None:
+    """Pictures of the graph and of its circuit, and the report, with the labels as text."""
+    size = {}
+    for name, flags in (
+        ("a.svg", ()), ("b.svg", ("--dark",)), ("c.svg", ("--circuit",)), ("a.pdf", ("--circuit",)), ("a.png", ()),
+        ("d.svg", ("--all",)), ("a.html", ()),
+    ):  # fmt: skip
+        path = tmp_path / name
+        assert run("export", traced, "--trace", 1, "--format", path.suffix[1:], "--out", path, *flags) == 0
+        size[name] = path.stat().st_size
+    graph, dark, circuit = ((tmp_path / name).read_text("utf-8") for name in ("a.svg", "b.svg", "c.svg"))
+    assert "#16181b" in dark
+    assert "#16181b" not in graph
+    assert "=1+1 &lt;b&gt;" in circuit
+    assert "2 of " in circuit
+    assert size["d.svg"] > size["a.svg"]
+    assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF-")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    report = (tmp_path / "a.html").read_text("utf-8")
+    assert "=1+1 &lt;b&gt;" in report
+    assert "both" in report
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--format", "ipynb", "--out", "a.ipynb"), "not traced here"),
+        (("--format", "html", "--out", "a.html", "--circuit"), "for pictures"),
+        (("--format", "svg", "--out", "a.png"), r"ends in .svg"),
+        (("--format", "svg", "--out", "a.svg", "--circuit", "--all"), "drawn whole"),
+    ],
+)
+def test_refused_forms_for_people(
+    tmp_path: Path,
+    traced: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("export", traced, "--trace", 1, *words) == 2
+    assert told in refusal(capsys)
+    assert not list(tmp_path.glob("a.*"))
+
+
+def test_a_circuit_that_is_not_there_is_not_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Project.create(tmp_path / "p.loupe") as project:
+        project.add_trace({}, build_graph(seed=3), title="plain")
+    assert (
+        run("export", tmp_path / "p.loupe", "--trace", 1, "--format", "svg", "--circuit", "--out", tmp_path / "a.svg")
+        == 2
+    )
+    assert "pin nodes" in refusal(capsys)
