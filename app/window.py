@@ -36,12 +36,14 @@ from app.panels.inspector import InspectorPanel
 from app.panels.investigation import InvestigationPanel
 from app.panels.palette import CommandPalette
 from app.panels.prompt_bar import PromptBar
+from app.panels.shared_panel import SharedPanel
 from app.panels.start_page import StartPage
 from app.panels.status import StatusBar
 from app.recent import Memory
 from app.runs import Runs
 from app.samples import load_samples
 from app.session import Problem, Session
+from app.shared_features import SharedDesk
 from app.special_target import SpecialTargets
 from app.theme import theme_watcher
 
@@ -71,6 +73,7 @@ class MainWindow(QMainWindow):
         self.feature_trace = FeatureTrace(self.runs)
         self.edits = Edits(self.session)
         self.comparison = ComparisonDesk(self.session, self.host, self)
+        self.shared = SharedDesk(self.session, self.host, self)
         self.registry = Registry(self)
         self.conditions = Conditions(self.session, self.runs)
         self.files, self.hands = ProjectFiles(self), Hands(self)
@@ -99,6 +102,7 @@ class MainWindow(QMainWindow):
         self.investigation = InvestigationPanel(self.session, self.edits, self.registry)
         self.circuit = CircuitPanel(self.session, self.edits, self.registry)
         self.inspector = InspectorPanel(self.session, self.effects, self.edits, self.registry)
+        self.shared_panel = SharedPanel(self.shared)
         self.connections = ConnectionsPanel(self.session)
         self.palette_dialog = CommandPalette(self.registry, self)
         middle = QWidget()
@@ -116,6 +120,7 @@ class MainWindow(QMainWindow):
                 ("circuit", "Circuit", self.circuit),
                 ("inspector", "Inspector", self.inspector),
                 ("connections", "Connections", self.connections),
+                ("shared", "Shared features", self.shared_panel),
             )
         }
         top = QDockWidget("Prompt", self)
@@ -153,6 +158,12 @@ class MainWindow(QMainWindow):
             dock.setFloating(False)
             self.addDockWidget(area, dock)
             dock.show()
+        shared = self._docks["shared"]  # hidden until traces share something
+        for corner, area in ((Qt.Corner.BottomLeftCorner, LEFT), (Qt.Corner.BottomRightCorner, RIGHT)):
+            self.setCorner(corner, area)
+        shared.setFloating(False)
+        self.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, shared)
+        shared.hide()
         left, right = ("investigation", "circuit"), ("inspector", "connections")
         self.resizeDocks([self._docks[name] for name in left], [380, 260], Qt.Orientation.Vertical)
         self.resizeDocks([self._docks[name] for name in right], [270, 410], Qt.Orientation.Vertical)

@@ -49,6 +49,13 @@ class Comparing:
         answer = Ask.choice(self.window, "Compare with", "The open graph at the left, at the right:", titles)
         return None if answer is None else rows[answer].id
 
+    def shared(self) -> None:
+        """Find the features that the chosen traces share."""
+        chosen = self.window.investigation.traces.chosen()
+        if len(chosen) > 1:
+            self.window.show_dock("shared")
+        self.window.shared.find(chosen)
+
     def is_open(self) -> bool:
         """Two graphs are compared."""
         return self.desk.is_open
@@ -84,5 +91,7 @@ def comparing_commands(window: MainWindow) -> list[Command]:
                 section=3, tip="Exchange the two graphs: pins, labels and sliders are those of the left one"),
         Command("trace.compare_close", "&End the comparison", TRACE, desk.close, (), "close", comparing.is_open,
                 section=3, tip="Go back to one graph, as it was"),
+        Command("trace.shared", "Features these traces s&hare", TRACE, comparing.shared, (), "shared", desk.can_compare,
+                tip="List the features that two or more traces chosen in the investigation have", section=3),
         *classes,
     ]  # fmt: skip

@@ -116,6 +116,7 @@ class ComparePage(QWidget):
         self.right_title.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.right_title.setMinimumContentsLength(12)
         self.right_title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._fit_text()
         graphs = QSplitter(Qt.Orientation.Horizontal)
         graphs.setObjectName("compare-graphs")
         graphs.addWidget(self._side("Left", self.left_title, self.left))
@@ -143,6 +144,7 @@ class ComparePage(QWidget):
         row.setContentsMargins(8, 3, 8, 3)
         classes = QWidget()
         flow = FlowLayout(classes, gap=4, line_gap=2)
+        flow.setContentsMargins(0, 0, 0, 0)
         self.filters = [FilterButton(self.registry, command, mark) for command, mark in FILTERS]
         for button in self.filters:
             flow.addWidget(button)
@@ -305,9 +307,16 @@ class ComparePage(QWidget):
         for button in self.filters:
             button.refresh()
 
+    def _fit_text(self) -> None:
+        """Both titles as high as the choice at the right: below them the rows of both graphs are level."""
+        for title in (self.left_title, self.right_title):
+            title.setFixedHeight(self.fontMetrics().height() + 10)
+
     def changeEvent(self, event: QEvent) -> None:
-        """Icons follow the screen they are on."""
+        """Titles grow with the text, icons follow the screen they are on."""
         super().changeEvent(event)
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange) and hasattr(self, "right_title"):
+            self._fit_text()
         if event.type() == QEvent.Type.DevicePixelRatioChange:
             self._restyle()
 

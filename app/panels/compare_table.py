@@ -11,33 +11,34 @@ from app.canvas import Mark
 from app.comparison import MARK_WORDS, Pairing
 from app.comparison_desk import ComparisonDesk
 from app.panels.plain import tip
-from app.reading import number
+from app.reading import kind_of, number
 from app.session import Session
+from engine.graphs import NodeKind
 
 Index = QModelIndex | QPersistentModelIndex
 Rows = NDArray[np.int64]
 COLUMNS = (
-    "Difference", "Node", "Token", "Activation", "Activation", "Influence", "Influence", "Change", "What changed",
+    "Difference", "Node", "Token", "Change", "What changed", "Influence", "Influence", "Activation", "Activation",
     "Label",
 )  # fmt: skip
-SIDES = {3: " left", 4: " right", 5: " left", 6: " right"}
-CHANGE = 7
+SIDES = {5: " left", 6: " right", 7: " left", 8: " right"}
+CHANGE = 3
 _EXPLAINED = (
     "Whether both graphs have the node, and whether it is different in them",
     "Layer and feature number, or the kind of node",
     "The token of the left and of the right graph, and its position from the end: −1 is the last token",
-    "How active the feature is in the left graph",
-    "How active the feature is in the right graph",
+    "Influence at the right minus influence at the left; sorted by size",
+    "Activation 1.5 times or influence 2 times larger or smaller, or the share of an input by more than 5 %",
     "How much of the left graph's target passes through the node",
     "How much of the right graph's target passes through the node",
-    "Right minus left; sorted by size",
-    "Activation 1.5 times or influence 2 times larger or smaller, or the share of an input by more than 5 %",
+    "How active the feature is in the left graph",
+    "How active the feature is in the right graph",
     "The name a person gave it in the left or the right graph",
 )
-_NUMERIC = {3, 4, 5, 6, 7}
+_NUMERIC = {3, 5, 6, 7, 8}
 _WIDEST = (
-    "only right", "error L28 · 1500", "␣capital | ␣capital  −12", "Activation right ", "Activation right ",
-    "Influence right ", "Influence right ", "−0.0888 ▼", "activation, influence, inputs", "Label",
+    "only right", "error L28 · 1500", "␣Texas | ␣France  −2", "−0.00888 ▼", "activation, influence, inputs",
+    "Relevance right ", "Relevance right ", "Activation right ", "Activation right ", "Label",
 )  # fmt: skip
 
 
@@ -122,16 +123,16 @@ class CompareModel(QAbstractTableModel):
         return rows[rising if order is Qt.SortOrder.AscendingOrder else rising[::-1]]
 
     def _keys(self, found: Pairing, rows: Rows, column: int) -> NDArray[np.generic]:
-        if column in (0, 2, 8, 9):
+        if column in (0, 2, 4, 9):
             return np.array([self._cell(found, row, column).lower() for row in rows.tolist()])
         if column == 1:
             ends = [found.node_of(row) for row in rows.tolist()]
             places = [(int(graph.layer[node]), int(graph.feature[node])) for graph, node in ends]
             return np.array([layer * 2.0**32 + feature for layer, feature in places])
-        left, right = found.amounts("activation" if column in (3, 4) else "influence")
+        left, right = found.amounts("activation" if column in (7, 8) else "influence")
         if column == CHANGE:
             return np.abs(right - left)[rows]
-        return (left if column in (3, 5) else right)[rows]
+        return (left if column in (5, 7) else right)[rows]
 
     def row_at(self, place: int) -> int:
         """The row of the pairing that is shown at a place."""
@@ -192,11 +193,14 @@ class CompareModel(QAbstractTableModel):
             return found.name(row)
         if column == 2:
             return found.place(row)
-        return found.differences(row) if column == 8 else self._label(row)
+        return found.differences(row) if column == 4 else self._label(row)
 
     @staticmethod
     def _amount(found: Pairing, row: int, column: int) -> str:
-        name = "activation" if column in (3, 4) else "influence"
+        name = "activation" if column in (7, 8) else "influence"
+        graph, node = found.node_of(row)
+        if name == "activation" and kind_of(graph, node) is not NodeKind.FEATURE:
+            return ""
         left, right = (
             float(getattr(side.graph, name)[node]) if node >= 0 else None
             for side, node in ((found.left, int(found.left_node[row])), (found.right, int(found.right_node[row])))
@@ -204,7 +208,7 @@ class CompareModel(QAbstractTableModel):
         if column == CHANGE:
             change = (right or 0.0) - (left or 0.0)
             return f"{'+' if change > 0 else ''}{number(change)}"
-        value = left if column in (3, 5) else right
+        value = left if column in (5, 7) else right
         return "–" if value is None else number(value)
 
     def _label(self, row: int) -> str:

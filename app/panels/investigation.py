@@ -164,7 +164,7 @@ class TraceList(QTreeWidget):
         if self.itemAt(event.pos()) is None:
             return
         menu = QMenu(self)
-        for command in ("trace.compare", "edit.rename_trace", "edit.delete_trace"):
+        for command in ("trace.compare", "trace.shared", "edit.rename_trace", "edit.delete_trace"):
             menu.addAction(self._registry.action(command))
         menu.popup(event.globalPos())
         menu.aboutToHide.connect(menu.deleteLater)

@@ -20,7 +20,6 @@ from tests.app.conftest import as_trace
 from tests.graph_builder import build_graph
 
 SECONDS = 20_000
-CHANGE = 7
 
 
 def varied(graph: AttributionGraph) -> AttributionGraph:
@@ -73,6 +72,8 @@ def marked(page: ComparePage, mark: Mark, right: bool = False) -> int:
 def test_two_graphs_stand_side_by_side_with_counts(page: ComparePage, two: MainWindow) -> None:
     assert page.isVisible() and page.left.isVisible() and page.right.isVisible()
     assert not two.area.canvas.isVisible()
+    tops = [canvas.mapTo(page, QPoint(0, 0)).y() for canvas in (page.left, page.right)]
+    assert tops[0] == tops[1], "the layer axis is not level"
     found = page.desk.pairing
     assert found is not None
     assert page.left_title.text() == "The capital of Texas is → Austin"
@@ -173,7 +174,7 @@ def test_the_table_is_sorted_and_filtered(page: ComparePage, qtbot: QtBot) -> No
     assert 0 < rows.rowCount() < len(shown)
     for place in range(rows.rowCount()):
         assert rows.data(rows.index(place, 0)) == "changed"
-        assert "activation" in rows.data(rows.index(place, 8)) or "inputs" in rows.data(rows.index(place, 8))
+        assert "activation" in rows.data(rows.index(place, 4)) or "inputs" in rows.data(rows.index(place, 4))
         assert str(rows.data(rows.index(place, 1))).startswith(("L3 ", "bias L3", "error L3"))
     assert page.count.text() == f"{rows.rowCount()} of {len(found.mark)}"
 
@@ -340,4 +341,6 @@ def test_both_themes_and_large_text_clip_nothing(page: ComparePage, two: MainWin
             assert button.width() >= button.fontMetrics().horizontalAdvance(button.text())
             inside = button.mapTo(page, button.rect().bottomRight())
             assert page.rect().contains(inside), button.text()
+        tops = [canvas.mapTo(page, QPoint(0, 0)).y() for canvas in (page.left, page.right)]
+        assert tops[0] == tops[1]
     assert page.left.width() > 150 and page.right.width() > 150

@@ -21,15 +21,18 @@ from engine.progress import checkpoint
 SECONDS = 60_000
 
 
+def loaded_window(window: MainWindow, model: LanguageModel, source: str, n_layers: int) -> None:
+    """Give a window a model that is in memory already."""
+    window.runs.choose_model(source)
+    window.runs.state.model = model
+    facts = LoadedModel(source, model.name, model.fingerprint, "cpu", "float32", n_layers, model.tokenizer)
+    window.runs._model_opened(Value(facts))
+
+
 @pytest.fixture
 def ready(window: MainWindow, smollm: LanguageModel) -> MainWindow:
     """A window that has SmolLM2 in memory already, and traces few nodes."""
-    window.runs.choose_model("SmolLM2-135M-Instruct")
-    window.runs.state.model = smollm
-    facts = LoadedModel(
-        "SmolLM2-135M-Instruct", smollm.name, smollm.fingerprint, "cpu", "float32", 30, smollm.tokenizer
-    )
-    window.runs._model_opened(Value(facts))
+    loaded_window(window, smollm, "SmolLM2-135M-Instruct", 30)
     window.runs.max_nodes = 60
     return window
 

@@ -1,0 +1,245 @@
+"""The panel of features that several traces share: sortable, filterable; a click opens one in a trace."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QAbstractTableModel, QEvent, QModelIndex, QPersistentModelIndex, Qt, Slot
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QHBoxLayout,
+    QHeaderView,
+    QLineEdit,
+    QStackedWidget,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app.panels.plain import Hint, MutedLabel, tip
+from app.reading import number
+from app.shared_features import SharedDesk, SharedRow
+
+Index = QModelIndex | QPersistentModelIndex
+FIXED = ("Feature", "In", "Influence", "Spread")
+LABEL = "Label"
+INFLUENCE = 2
+_NUMERIC = {1, 2, 3}
+_EXPLAINED = (
+    "Layer and number of the feature",
+    "How many of the chosen traces have it, at any token",
+    "Its mean influence over all chosen traces, 0 where it is missing",
+    "The standard deviation of its influence over all chosen traces",
+)
+EMPTY = (
+    "Choose two or more traces in the investigation (Ctrl+click), then “Features these traces share” in the Trace "
+    "menu: what they have in common is listed here."
+)
+
+
+class SharedModel(QAbstractTableModel):
+    """One row a feature; one column a trace between the numbers and the label."""
+
+    def __init__(self, desk: SharedDesk, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._desk = desk
+        self._rows: list[int] = []
+        self._words = ""
+        self._sort = (-1, Qt.SortOrder.AscendingOrder)  # as found: in most traces first, then by influence
+
+    def titles(self) -> tuple[str, ...]:
+        """The columns that are traces."""
+        return () if self._desk.table is None else self._desk.table.titles
+
+    def set_words(self, words: str) -> None:
+        """List only rows that hold every word typed."""
+        self._words = words.lower().strip()
+        self.refill()
+
+    @Slot()
+    def refill(self) -> None:
+        """Find the rows again."""
+        self.beginResetModel()
+        found = () if self._desk.table is None else self._desk.table.rows
+        words = self._words.split()
+        self._rows = [i for i, row in enumerate(found) if not words or all(word in _text(row) for word in words)]
+        self._order()
+        self.endResetModel()
+
+    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
+        """Order the rows by a column; ties keep their order."""
+        self._sort = (column, order)
+        self.layoutAboutToBeChanged.emit()
+        self._order()
+        self.layoutChanged.emit()
+
+    def _order(self) -> None:
+        column, order = self._sort
+        self._rows.sort()
+        if 0 <= column < self.columnCount():
+            self._rows.sort(key=lambda row: self._key(row, column), reverse=order is Qt.SortOrder.DescendingOrder)
+
+    def _key(self, row: int, column: int) -> tuple[float, str]:
+        assert self._desk.table is not None
+        found = self._desk.table.rows[row].found
+        numbers = (found.layer * 2.0**32 + found.feature, len(found.graphs), found.influence, found.spread)
+        return (numbers[column], "") if column < len(FIXED) else (0.0, self._cell(row, column).lower())
+
+    def row_at(self, place: int) -> int:
+        """The row of the desk's table that is shown at a place."""
+        return self._rows[place]
+
+    def trace_of(self, column: int) -> int | None:
+        """Which trace of the desk's table a column is, or None."""
+        at = column - len(FIXED)
+        return at if 0 <= at < len(self.titles()) else None
+
+    # ---- Qt ----------------------------------------------------------------------------------------------------
+
+    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own default
+        """The number of features listed."""
+        return 0 if parent.isValid() else len(self._rows)
+
+    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own default
+        """Numbers, traces, label."""
+        return 0 if parent.isValid() else len(FIXED) + len(self.titles()) + 1
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        """Titles and what they mean."""
+        if orientation is not Qt.Orientation.Horizontal:
+            return None
+        trace = self.trace_of(section)
+        if role == Qt.ItemDataRole.DisplayRole:
+            if trace is not None:
+                return self.titles()[trace]
+            relevance = self._desk.table is not None and self._desk.table.measure == "relevance"
+            if section == INFLUENCE and relevance:
+                return "Relevance"
+            return FIXED[section] if section < len(FIXED) else LABEL
+        if role == Qt.ItemDataRole.ToolTipRole:
+            if trace is not None:
+                return tip(f"{self.titles()[trace]}\nThe tokens at which this trace has it, counted from the end")
+            return tip(_EXPLAINED[section] if section < len(FIXED) else "The name a person gave it")
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            side = Qt.AlignmentFlag.AlignRight if section in _NUMERIC else Qt.AlignmentFlag.AlignLeft
+            return int(side | Qt.AlignmentFlag.AlignVCenter)
+        return None
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        """One cell."""
+        table = self._desk.table
+        if table is None or not index.isValid() or index.row() >= len(self._rows):
+            return None
+        row = self._rows[index.row()]
+        if role == Qt.ItemDataRole.DisplayRole:
+            return self._cell(row, index.column())
+        if role == Qt.ItemDataRole.ToolTipRole:
+            trace = self.trace_of(index.column())
+            found = table.rows[row].found
+            if trace is None or trace not in found.graphs:
+                return tip(f"Layer {found.layer} · {found.feature}")
+            return tip(f"{table.rows[row].places[trace]}\nlargest activation {number(found.activation[trace])}")
+        if role == Qt.ItemDataRole.TextAlignmentRole and index.column() in _NUMERIC:
+            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        return None
+
+    def _cell(self, row: int, column: int) -> str:
+        assert self._desk.table is not None
+        shown, total = self._desk.table.rows[row], len(self.titles())
+        trace = self.trace_of(column)
+        if trace is not None:
+            return shown.places[trace] or "–"
+        found = shown.found
+        cells = (f"L{found.layer} · {found.feature}", f"{len(found.graphs)} of {total}", number(found.influence))
+        return (*cells, number(found.spread))[column] if column < len(FIXED) else shown.label
+
+
+def _text(row: SharedRow) -> str:
+    return f"l{row.found.layer} · {row.found.feature} {' '.join(row.places)} {row.label}".lower()
+
+
+class SharedPanel(QWidget):
+    """The table with its filter, or what would fill it."""
+
+    def __init__(self, desk: SharedDesk, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.desk = desk
+        self.features = SharedModel(desk, self)
+        self.table = QTableView()
+        self.table.setObjectName("shared-table")
+        self.table.setAccessibleName("Features that the chosen traces share")
+        self.table.setModel(self.features)
+        self.table.setSortingEnabled(True)
+        self.table.horizontalHeader().setSortIndicatorClearable(True)
+        self.table.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
+        self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.table.setShowGrid(False)
+        self.table.setWordWrap(False)
+        self.table.setTabKeyNavigation(False)
+        self.table.verticalHeader().hide()
+        header = self.table.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        header.setStretchLastSection(True)
+        header.setHighlightSections(False)
+        header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        header.setTextElideMode(Qt.TextElideMode.ElideLeft)
+        self.filter = QLineEdit()
+        self.filter.setObjectName("shared-filter")
+        self.filter.setPlaceholderText("Find: label, token, L12, 503…")
+        self.filter.setAccessibleName("Find in the shared features")
+        self.filter.setClearButtonEnabled(True)
+        self.count = MutedLabel()
+        row = QHBoxLayout()
+        row.addWidget(self.filter, 1)
+        row.addWidget(self.count)
+        full = QWidget()
+        column = QVBoxLayout(full)
+        column.setContentsMargins(8, 4, 8, 4)
+        column.setSpacing(4)
+        column.addLayout(row)
+        column.addWidget(self.table, 1)
+        self.stack = QStackedWidget()
+        self.stack.addWidget(Hint(EMPTY))
+        self.stack.addWidget(full)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(self.stack)
+        self.filter.textChanged.connect(self.features.set_words)
+        self.features.modelReset.connect(self._counted)
+        self.table.clicked.connect(self._chosen)
+        self.table.activated.connect(self._chosen)
+        desk.changed.connect(self._show)
+
+    @Slot()
+    def _show(self) -> None:
+        self.features.refill()
+        self.stack.setCurrentIndex(0 if self.desk.table is None else 1)
+        self._fit_text()
+
+    @Slot()
+    def _counted(self) -> None:
+        table = self.desk.table
+        total = 0 if table is None else len(table.rows)
+        self.count.setText(f"{self.features.rowCount():,} of {total:,} shared features")
+
+    @Slot(QModelIndex)
+    def _chosen(self, index: QModelIndex) -> None:
+        self.desk.open(self.features.row_at(index.row()), self.features.trace_of(index.column()))
+
+    def _fit_text(self) -> None:
+        """Columns as wide as their texts; the places of long prompts are cut."""
+        metrics = self.fontMetrics()
+        self.table.verticalHeader().setDefaultSectionSize(metrics.height() + 6)
+        samples = [
+            "L25 · 16384",
+            "3 of 3",
+            "Relevance ▲",
+            "0.00888",
+            *["␣petit −9, ␣contraire −9"] * len(self.features.titles()),
+        ]
+        for column, sample in enumerate(samples):
+            self.table.setColumnWidth(column, metrics.horizontalAdvance(sample) + 16)
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Larger text needs wider columns."""
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange) and hasattr(self, "stack"):
+            self._fit_text()

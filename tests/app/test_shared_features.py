@@ -1,0 +1,152 @@
+"""What several traces share: chosen in the list, listed in a panel, opened with a click."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtCore import QItemSelectionModel, QPoint, Qt
+from pytestqt.qtbot import QtBot
+
+from app.window import MainWindow
+from engine.graphs import AttributionGraph
+from engine.models.language_model import LanguageModel
+from tests.app.conftest import as_trace
+from tests.app.test_comparison import varied
+from tests.app.test_window_with_model import SECONDS, loaded_window
+from tests.graph_builder import build_graph
+
+# The word for large, asked for in three languages (Ameisen et al. 2025 trace the same question).
+LANGUAGES = (
+    'The opposite of "small" is "',
+    'Le contraire de "petit" est "',
+    'Lo contrario de "pequeño" es "',
+)
+
+
+def choose(window: MainWindow, rows: list[int]) -> None:
+    traces = window.investigation.traces
+    model = traces.selectionModel()
+    model.clearSelection()
+    for row in rows:
+        model.select(traces.model().index(row, 0), QItemSelectionModel.SelectionFlag.Select)
+
+
+def find(window: MainWindow, qtbot: QtBot, rows: list[int]) -> None:
+    choose(window, rows)
+    window.registry.run("trace.shared")
+    qtbot.waitUntil(lambda: window.shared.table is not None, timeout=SECONDS)
+
+
+@pytest.fixture
+def three(window: MainWindow, graph: AttributionGraph) -> MainWindow:
+    """Two traces that share three quarters of their features, and one that shares none."""
+    session = window.session
+    session.add_trace(as_trace(graph), "One", "neurons")
+    session.add_trace(as_trace(varied(graph)), "Two", "neurons")
+    session.add_trace(as_trace(build_graph(n_layers=4, n_positions=5, n_features=20, seed=7)), "Three", "neurons")
+    session.open_trace(1)
+    return window
+
+
+def test_chosen_traces_are_counted_feature_by_feature(three: MainWindow, qtbot: QtBot) -> None:
+    find(three, qtbot, [0, 1, 2])
+    panel, table = three.shared_panel, three.shared.table
+    assert table is not None
+    assert panel.isVisible()
+    rows = panel.features
+    titles = [rows.headerData(i, Qt.Orientation.Horizontal) for i in range(rows.columnCount())]
+    assert titles == ["Feature", "In", "Influence", "Spread", "One", "Two", "Three", "Label"]
+    assert rows.rowCount() == len(table.rows) >= 25
+    assert rows.data(rows.index(0, 1)) in ("2 of 3", "3 of 3")
+    assert all(len(row.found.graphs) >= 2 for row in table.rows)
+    ordered = [table.rows[rows.row_at(i)].found for i in range(rows.rowCount())]
+    assert [(-len(f.graphs), -f.influence) for f in ordered] == sorted((-len(f.graphs), -f.influence) for f in ordered)
+    assert panel.count.text() == f"{len(table.rows)} of {len(table.rows)} shared features"
+
+
+def test_a_click_opens_the_feature_in_the_trace_that_was_clicked(three: MainWindow, qtbot: QtBot) -> None:
+    find(three, qtbot, [0, 1])
+    panel, session, table = three.shared_panel, three.session, three.shared.table
+    assert table is not None
+    for column, trace in ((5, 2), (4, 1), (0, 1)):
+        index = panel.features.index(3, column)
+        panel.table.scrollTo(index)
+        at: QPoint = panel.table.visualRect(index).center()
+        qtbot.mouseClick(panel.table.viewport(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, at)
+        found = table.rows[panel.features.row_at(3)].found
+        assert session.trace_id == trace
+        assert session.graph is not None
+        assert (session.graph.layer[session.selected], session.graph.feature[session.selected]) == (
+            found.layer,
+            found.feature,
+        )
+
+
+def test_labels_are_listed_and_rows_are_sorted_and_filtered(three: MainWindow, qtbot: QtBot) -> None:
+    find(three, qtbot, [0, 1])
+    table = three.shared.table
+    assert table is not None
+    node = table.rows[4].found.nodes[0][0]
+    three.session.open_trace(1)
+    three.edits.label(node, "says large")
+    find_again = three.shared.changed
+    choose(three, [0, 1])
+    with qtbot.waitSignal(find_again, timeout=SECONDS):
+        three.registry.run("trace.shared")
+    rows = three.shared_panel.features
+    qtbot.keyClicks(three.shared_panel.filter, "says LARGE")
+    assert rows.rowCount() == 1
+    assert rows.data(rows.index(0, rows.columnCount() - 1)) == "says large"
+    three.shared_panel.filter.clear()
+    three.shared_panel.table.sortByColumn(2, Qt.SortOrder.AscendingOrder)
+    table = three.shared.table
+    assert table is not None
+    amounts = [table.rows[rows.row_at(i)].found.influence for i in range(rows.rowCount())]
+    assert amounts == sorted(amounts)
+
+
+def test_one_trace_shares_nothing_and_it_is_said(three: MainWindow) -> None:
+    choose(three, [0])
+    three.registry.run("trace.shared")
+    banner = three.investigation.banner
+    assert banner.isVisible() and "two or more" in banner.sentence.text()
+    assert not three.shared_panel.isVisible()
+
+
+def test_traces_of_two_dictionaries_are_refused(three: MainWindow, graph: AttributionGraph, qtbot: QtBot) -> None:
+    other = {"name": "other", "kind": "transcoders", "fingerprint": "e" * 8}
+    three.session.add_trace(as_trace(graph, features=other), "Other", "neurons")
+    choose(three, [0, 3])
+    three.registry.run("trace.shared")
+    banner = three.investigation.banner
+    qtbot.waitUntil(banner.isVisible, timeout=SECONDS)
+    assert "different dictionaries" in banner.sentence.text()
+
+
+def test_a_deleted_trace_takes_the_table_with_it(three: MainWindow, qtbot: QtBot) -> None:
+    find(three, qtbot, [0, 1])
+    three.edits.delete_trace(2)
+    assert three.shared.table is None
+    assert three.shared_panel.stack.currentIndex() == 0
+
+
+def test_large_grand_grande(window: MainWindow, gemma: LanguageModel, qtbot: QtBot) -> None:
+    """Three languages ask for one word; the model has neurons for all three."""
+    loaded_window(window, gemma, "Gemma-3-270m", 18)
+    window.runs.max_nodes = 150
+    for text in LANGUAGES:
+        window.session.prompt.edit(text=text)
+        window.runs.trace()
+        qtbot.waitUntil(lambda: not window.host.busy, timeout=SECONDS)
+    project = window.session.project
+    assert project is not None
+    says = [row.title.partition(" → ")[2].split(",")[0] for row in project.traces()]
+    assert says == ["large", "grand", "grande"]
+    find(window, qtbot, [0, 1, 2])
+    table = window.shared.table
+    assert table is not None
+    of_all = [row for row in table.rows if len(row.found.graphs) == 3]
+    assert len(of_all) >= 5
+    assert table.rows[: len(of_all)] == tuple(of_all)
+    window.shared.open(0, 1)
+    assert window.session.trace_id == 2
+    assert window.session.node_name(window.session.selected).startswith(f"layer {of_all[0].found.layer} ·")
