@@ -20,6 +20,9 @@ from engine.models.recording import LayerRecord, Recording
 from engine.models.weights import MlpWeights, ModelWeights
 from engine.progress import Progress, checkpoint, silent
 
+# Gradient rows contracted at a time.
+CACHED_ROWS = 128
+
 
 class NeuronLayer:
     """Every neuron of one layer at every position: S = T * m, neuron j at position p is number p * m + j."""
@@ -77,13 +80,27 @@ class NeuronLayer:
         return per_position.transpose(0, 1).reshape(gradient.shape[1], -1)
 
     def contract(self, gradient: Tensor, pick: Tensor) -> Contraction:
-        """Sums and picked effects without laying out every edge: there are T' * m of them for each target."""
-        value = self._value[: gradient.shape[0]]
-        through = self._through_down(gradient)  # (T', n, m), still without h
-        signed = torch.bmm(through, value[:, :, None])[..., 0].sum(0, dtype=torch.float64)
+        """Sums and picked effects without laying out every edge: there are T' * m of them for each target.
+
+        Some positions at a time, so that what they give is summed up while it is in the processor's cache.
+        """
+        pulled, w_down = self._pulled(gradient), self._mlp.w_down.to(gradient.dtype)
+        n_positions, n, d = pulled.shape
+        value = self._value[:n_positions]
+        # All neurons of a position together write one vector: their effects' sum needs no single one of them.
+        written = value @ w_down.T
+        signed = torch.bmm(pulled, written[:, :, None])[..., 0].sum(0, dtype=torch.float64)
         position, neuron = pick // self._width, pick % self._width
-        picked = (through[position, :, neuron] * self._value[position, neuron, None]).T
-        absolute = torch.bmm(through.abs_(), value.abs()[:, :, None])[..., 0].sum(0, dtype=torch.float64)
+        picked, absolute = pulled.new_empty(n, len(pick)), torch.zeros_like(signed)
+        step = max(CACHED_ROWS // max(n, 1), 1)
+        ends = torch.searchsorted(position, torch.arange(0, n_positions + step, step, device=position.device)).tolist()
+        for number, start in enumerate(range(0, n_positions, step)):
+            here = value[start : start + step]
+            through = (pulled[start : start + step].reshape(-1, d) @ w_down).view(len(here), n, -1)  # without h
+            some = slice(ends[number], ends[number + 1])
+            at, which = position[some] - start, neuron[some]
+            picked[:, some] = (through[at, :, which] * here[at, which, None]).T
+            absolute += torch.bmm(through.abs_(), here.abs()[:, :, None])[..., 0].sum(0, dtype=torch.float64)
         return Contraction(picked, signed, absolute)
 
     def read_vectors(self, index: Tensor) -> Tensor:
@@ -138,9 +155,13 @@ class NeuronLayer:
         return self._record.mlp_norm.pull(out)
 
     def _through_down(self, gradient: Tensor) -> Tensor:
-        post = self._record.mlp_post_norm
-        pulled = gradient if post is None else post.pull(gradient)
+        pulled = self._pulled(gradient)
         return pulled @ self._mlp.w_down.to(pulled.dtype)  # (T', n, m)
+
+    def _pulled(self, gradient: Tensor) -> Tensor:
+        """(T', n, d) back through the norm after the MLP, if there is one."""
+        post = self._record.mlp_post_norm
+        return gradient if post is None else post.pull(gradient)
 
     def _read_after_norm(self, index: Tensor) -> Tensor:
         position, neuron = self.position[index], self.feature[index]

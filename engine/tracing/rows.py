@@ -79,7 +79,7 @@ def trace_rows(
 ) -> RowTable:
     """Fill the row of every target. Influence and budget follow the plan; see `engine.tracing.selection`.
 
-    `found` hears of the rows so far when the targets' own are there, and again as more are finished.
+    `found` hears of the rows so far as more than the targets' own are finished.
 
     With `keep_partial`, a cancel after the targets' own rows ends the work instead of raising: every finished batch is
     kept, and they are a valid graph.
@@ -134,7 +134,6 @@ class _RowFinding:
         """The whole table, or what was finished when a cancel came."""
         self.logits = self._target_rows()
         table = self._table({})
-        self._tell(len(self.logits.numbers), lambda: table)
         every = self.plan.quota is None
         try:
             table = self._all_together() if every else self._layer_by_layer(table)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from engine.dictionaries.features import Features, LayerFeatures
-from engine.errors import RequestError
+from engine.errors import Cancelled, RequestError
 from engine.graphs import AttributionGraph, keep_strongest, scores
 from engine.models.recording import Recording, record
 from engine.progress import Progress, checkpoint, part, silent
@@ -179,41 +179,86 @@ def sweep_prompt(
             position=position,
             compatible=spec.compatible,
         )
-    ranked = None
-    # A list of nodes needs no ranking, but neurons are measured by it.
-    if spec.nodes is None or not features.has_errors:
-        gradient = targets.vectors.new_zeros(recording.n_positions, len(targets.vectors), weights.d_model)
-        gradient[position] = targets.vectors
-        weight = torch.tensor(targets.weight, device=gradient.device)
-        ranked = relevance(frozen, gradient, weight, part(progress, 0.08, 0.15), cancel, layer=targets.layer)
-    plan = _plan(features, spec, ranked, layers)
-    columns = lay_columns(layers, plan.picked, frozen.attention_bias, frozen.position_embedding, recording.n_positions)
-    lap("ranking")
-    checkpoint(cancel)
+    early: Swept | None = None
+    try:
+        if keep_partial or found is not None:
+            # Nothing but the targets' own rows, before anything is ranked: what a person sees first.
+            early = first = _targets_alone(frozen, layers, targets, spec, recording, cancel)
+            lap("first rows")
+            if found is not None:
+                found(len(targets.vectors), lambda: first, prediction)
+        ranked = _ranked(features, spec, frozen, targets, recording, part(progress, 0.08, 0.15), cancel)
+        plan = _plan(features, spec, ranked, layers)
+        columns = _columns(frozen, layers, plan, recording)
+        lap("ranking")
+        checkpoint(cancel)
 
-    def rows_found(n_rows: int, build: Callable[[], RowTable]) -> None:
-        assert found is not None
+        def rows_found(n_rows: int, build: Callable[[], RowTable]) -> None:
+            assert found is not None
 
-        def swept() -> Swept:
-            return Swept(frozen, layers, columns, plan, targets, ranked, replace(build(), complete=False))
+            def swept() -> Swept:
+                return Swept(frozen, layers, columns, plan, targets, ranked, replace(build(), complete=False))
 
-        found(n_rows, swept, prediction)
+            found(n_rows, swept, prediction)
 
-    table = trace_rows(
-        frozen,
-        columns,
-        plan,
-        targets,
-        count_bias=not spec.compatible,
-        progress=part(progress, 0.15, 0.97),
-        cancel=cancel,
-        keep_partial=keep_partial,
-        found=None if found is None else rows_found,
-    )
+        table = trace_rows(
+            frozen,
+            columns,
+            plan,
+            targets,
+            count_bias=not spec.compatible,
+            progress=part(progress, 0.15, 0.97),
+            cancel=cancel,
+            keep_partial=keep_partial,
+            found=None if found is None else rows_found,
+        )
+    except Cancelled:
+        if early is None or not keep_partial:
+            raise
+        return early, prediction
     if not keep_partial:
         checkpoint(cancel)
     lap("sweep")
     return Swept(frozen, layers, columns, plan, targets, ranked, table), prediction
+
+
+def _targets_alone(
+    frozen: FrozenModel,
+    layers: Sequence[LayerFeatures],
+    targets: TargetSet,
+    spec: TraceSpec,
+    recording: Recording,
+    cancel: threading.Event | None,
+) -> Swept:
+    nothing = torch.zeros(0, dtype=torch.long, device=targets.vectors.device)
+    plan = Plan((nothing,) * len(layers), None)
+    columns = _columns(frozen, layers, plan, recording)
+    count_bias = not spec.compatible
+    table = trace_rows(frozen, columns, plan, targets, count_bias=count_bias, progress=silent, cancel=cancel)
+    return Swept(frozen, layers, columns, plan, targets, None, replace(table, complete=False))
+
+
+def _ranked(
+    features: Features,
+    spec: TraceSpec,
+    frozen: FrozenModel,
+    targets: TargetSet,
+    recording: Recording,
+    progress: Progress,
+    cancel: threading.Event | None,
+) -> Relevance | None:
+    # A list of nodes needs no ranking, but neurons are measured by it.
+    if spec.nodes is not None and features.has_errors:
+        return None
+    n, d = targets.vectors.shape
+    gradient = targets.vectors.new_zeros(recording.n_positions, n, d)
+    gradient[targets.position] = targets.vectors
+    weight = torch.tensor(targets.weight, device=gradient.device)
+    return relevance(frozen, gradient, weight, progress, cancel, layer=targets.layer)
+
+
+def _columns(frozen: FrozenModel, layers: Sequence[LayerFeatures], plan: Plan, recording: Recording) -> Columns:
+    return lay_columns(layers, plan.picked, frozen.attention_bias, frozen.position_embedding, recording.n_positions)
 
 
 def _token_ids(model: LanguageModel, spec: TraceSpec) -> list[int]:
@@ -324,7 +369,8 @@ def conservation_error(table: RowTable) -> float:
 def _unexplored(features: Features, swept: Swept) -> float:
     """The share of influence (neurons: of relevance) that lies on features without a row of their own."""
     if not features.has_errors:
-        assert swept.ranked is not None
+        if swept.ranked is None:
+            return 1.0  # nothing was ranked yet
         total = max(swept.ranked.total, 1e-30)
         traced = sum(
             float(swept.ranked.features[layer][rows.numbers].sum(dtype=torch.float64))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from engine.dictionaries import neurons
 from engine.models.recording import record
 from tests.engine.tracing.tiny_models import FAMILIES, KINDS, features_of, tiny_model
 
@@ -14,7 +15,10 @@ PROMPT = [0, 5, 9, 3, 17]
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith("cross")])
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("n_positions", [1, 3, 5])
-def test_sums_and_picks_are_those_of_the_edges(family: str, kind: str, n_positions: int) -> None:
+def test_sums_and_picks_are_those_of_the_edges(
+    family: str, kind: str, n_positions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(neurons, "CACHED_ROWS", 8)  # two positions at a time
     model = tiny_model(family)
     recording = record(model.weights, PROMPT, first_position=1)
     gradient = torch.randn(n_positions, 4, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
