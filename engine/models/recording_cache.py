@@ -69,8 +69,8 @@ class RecordingCache:
         if known is None:
             found = record(weights, ids, first_position=first_position, progress=progress, cancel=cancel)
         elif known.token_ids == ids:
-            found = replace(known, first_position=first_position)
-            self._kept.remove(known)
+            found = known if known.first_position == first_position else replace(known, first_position=first_position)
+            self._kept = [one for one in self._kept if one is not known]
         else:
             found = _continued(weights, known, common, ids, progress, cancel)
             found = replace(found, first_position=first_position)

@@ -25,6 +25,7 @@ from engine.tracing.frozen import freeze
 from engine.tracing.frozen_model import FrozenModel
 from engine.tracing.hand_out import HandOut, OnGraph
 from engine.tracing.memory import require_memory
+from engine.tracing.read_features import read_features
 from engine.tracing.relevance import Relevance, relevance
 from engine.tracing.rows import RowTable, trace_rows
 from engine.tracing.selection import Plan, budget_plan, forced_plan, relevance_plan
@@ -138,6 +139,7 @@ def trace(
             progress,
             cancel,
             keep_partial=keep_partial,
+            reuse=reuse,
             found=None if hand_out is None else found,
         )
         progress("Building the graph", 0.98)
@@ -156,6 +158,7 @@ def sweep_prompt(
     cancel: threading.Event | None = None,
     *,
     keep_partial: bool = False,
+    reuse: bool = False,
     found: Callable[[int, Callable[[], Swept], NextToken], None] | None = None,
 ) -> tuple[Swept, NextToken]:
     """Everything between the recording and the graph.
@@ -163,7 +166,7 @@ def sweep_prompt(
     `found` hears how many rows there are as they grow, with what gives all of it as if stopped just then.
     """
     weights, position = model.weights, recording.n_positions - 1
-    layers = features.read(recording, part(progress, 0.03, 0.08), cancel)
+    layers = read_features(features, recording, part(progress, 0.03, 0.08), cancel, keep=reuse)
     lap("features")
     frozen = _frozen_model(model, recording, layers, narrow=_narrow(spec))
     prediction = predict(weights, recording, position)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -252,6 +253,16 @@ def test_automatic_targets_are_the_smallest_set_with_the_mass() -> None:
     assert probability[:count].sum() >= 0.6 > probability[: count - 1].sum()
 
 
+@pytest.fixture
+def one_worker() -> Iterator[None]:
+    """Batches one after the other, so that every run reports as often."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_worker")
 @pytest.mark.parametrize("kind", ["neurons", "relu"])
 def test_progress_rises_and_a_cancel_stops(kind: str) -> None:
     seen: list[float] = []
@@ -260,6 +271,7 @@ def test_progress_rises_and_a_cancel_stops(kind: str) -> None:
         features_of("llama", kind),
         EVERYTHING,
         progress=lambda stage, fraction: seen.append(fraction),
+        reuse=False,
     )
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
@@ -274,9 +286,10 @@ def test_progress_rises_and_a_cancel_stops(kind: str) -> None:
                 cancel.set()
 
         with pytest.raises(Cancelled):
-            trace(tiny_model("llama"), features_of("llama", kind), EVERYTHING, stop, cancel)  # type: ignore[arg-type]
+            trace(tiny_model("llama"), features_of("llama", kind), EVERYTHING, stop, cancel, reuse=False)  # type: ignore[arg-type]
 
 
+@pytest.mark.usefixtures("one_worker")
 @pytest.mark.parametrize("kind", ["neurons", "relu", "cross-layer"])
 @pytest.mark.parametrize("after", [5, 7, 9])
 def test_a_stopped_trace_keeps_what_it_found(kind: str, after: int) -> None:
@@ -329,3 +342,25 @@ def test_a_prompt_that_goes_on_from_another_is_traced_alike(monkeypatch: pytest.
     assert (continued.graph.feature == afresh.graph.feature).all()
     assert np.allclose(continued.graph.weight, afresh.graph.weight, rtol=0, atol=1e-6)
     assert continued.report["conservation_error"] < 1e-9
+
+
+@pytest.mark.parametrize(("kind", "reads"), [("relu", [1, 1, 2]), ("neurons", [1, 1, 2]), ("cross-layer", [1, 2, 3])])
+def test_another_target_of_a_prompt_finds_its_features_read(
+    kind: str, reads: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, features, read = tiny_model("llama"), features_of("llama", kind), list[int]()
+    plain = type(features).read
+
+    def counted(self: Any, *arguments: Any) -> Any:
+        read.append(1)
+        return plain(self, *arguments)
+
+    monkeypatch.setattr(type(features), "read", counted)
+    model.recordings.clear()
+    counts, graphs = [], []
+    for target, reuse in ((Target(token_id=3), True), (Target(token_id=4), True), (Target(token_id=4), False)):
+        spec = TraceSpec(Prompt("5 9 3 30"), target)
+        graphs.append(trace(model, features, spec, reuse=reuse).graph)  # type: ignore[arg-type]
+        counts.append(len(read))
+    assert counts == reads
+    assert np.array_equal(graphs[1].weight, graphs[2].weight)
