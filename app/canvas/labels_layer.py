@@ -11,7 +11,6 @@ from PySide6.QtGui import QColor, QFont, QPainter, QPen, QStaticText
 from app.canvas.layer import Layer
 from app.canvas.stage import Stage
 from engine.graphs.graph import NodeKind
-from engine.graphs.layout import Layout
 
 MOST_LABELS = 300
 MOST_FOUND = 40  # of the nodes a search found, the most influential
@@ -30,7 +29,6 @@ class LabelsLayer(Layer):
         self._texts: OrderedDict[tuple[str, bool], QStaticText] = OrderedDict()
         self._font: QFont | None = None
         self._key: tuple[object, ...] = ()
-        self._layout: Layout | None = None
         self._offsets: dict[int, QRectF] = {}  # of the boxes from their nodes, at this zoom
         self._named: dict[tuple[int, bool], QStaticText] = {}
         self._without: set[int] = set()  # nodes beside which there is no room
@@ -107,9 +105,10 @@ class LabelsLayer(Layer):
         stage = self.stage
         scene = stage.scene
         assert scene is not None
-        key = (*(round(scale, 9) for scale in stage.camera.scales()), stage.style_changes, stage.font.key())
-        if key != self._key or self._layout is not scene.layout:
-            self._key, self._layout = key, scene.layout
+        scales = (round(scale, 9) for scale in stage.camera.scales())
+        key = (*scales, stage.layout_changes, stage.style_changes, stage.font.key())
+        if key != self._key:
+            self._key = key
             self._offsets, self._without, self._named = {}, set(), {}
         wanted, others = self.candidates()
         inner, right = stage.inner, stage.rect.width()

@@ -34,6 +34,7 @@ class Stage:
         self.set_font(font)
         self.style_changes = 0
         self.place_changes = 0
+        self.layout_changes = 0
         self.rotated_tokens = False
         self.own_bottom = 0.0  # room for the token texts of this drawing
         self.least_bottom = 0.0  # and of the one beside it, so that both end at the same height

@@ -203,6 +203,7 @@ class Surface(MouseView):
         self.laidOut.emit()
 
     def _draw_layout(self) -> None:
+        self.stage.layout_changes += 1
         scene = self.stage.scene
         if scene is not None:
             layout = scene.layout
