@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from engine.graphs.formats import GraphFile
     from engine.models.language_model import LanguageModel
     from engine.models.tokens import ModelTokenizer
+    from engine.projects import Project
     from engine.tracing import Trace
 
 NEURONS = "neurons"
@@ -201,6 +202,76 @@ def run_trace(
     dictionary = _features(state, features, trust, part(progress, 0.0, 0.05), cancel)
     step = part(progress, 0.05, 1.0)
     return trace(state.require(), dictionary, spec, progress=step, cancel=cancel, keep_partial=True, on_graph=on_graph)
+
+
+@dataclass(frozen=True)
+class SeriesSoFar:
+    """What a series of traces has found: the answer's tokens, and each finished trace's number and graph."""
+
+    answer: tuple[NextToken, ...]
+    stored: tuple[tuple[int, AttributionGraph], ...] = ()
+
+
+def run_series(
+    state: EngineState,
+    project: Project,
+    spec: TraceSpec,
+    features: str,
+    trust: bool,
+    answer: tuple[NextToken, ...] | int,
+    tell: Callable[[SeriesSoFar], None],
+    progress: Progress,
+    cancel: threading.Event,
+) -> SeriesSoFar:
+    """Trace each token of an answer, or of one of so many tokens that is generated first.
+
+    Every trace is in the project as soon as it is done, so that nothing is lost when the rest is cancelled; `tell` is
+    given all that is there, in the engine's thread.
+    """
+    from engine.graphs.titles import trace_title
+    from engine.progress import checkpoint, part
+    from engine.projects import Asked
+    from engine.tracing.series import trace_series
+
+    dictionary = _features(state, features, trust, part(progress, 0.0, 0.05), cancel)
+    ids = tuple(state.require().tokenizer.encode(spec.prompt))
+    if isinstance(answer, int):
+        answer = generate(state, ids, answer, part(progress, 0.05, 0.1), cancel)
+    so_far = SeriesSoFar(answer)
+    tell(so_far)
+    tokens = [token.token_id for token in answer]
+    for trace in trace_series(state.require(), dictionary, spec, tokens, part(progress, 0.1, 1.0), cancel):
+        checkpoint(cancel)
+        done = len(so_far.stored)
+        said = spec.prompt.text + "".join(token.text for token in answer[:done])
+        title = trace_title(said, [answer[done].text])
+        number = project.add_trace(trace.report, trace.graph, title=title, asked=Asked(trace.spec, features))
+        warm(trace.graph)
+        so_far = SeriesSoFar(answer, (*so_far.stored, (number, trace.graph)))
+        tell(so_far)
+    return so_far
+
+
+def read_trace(
+    project: Project, traces: tuple[int, ...], progress: Progress, cancel: threading.Event
+) -> dict[int, AttributionGraph]:
+    """Read traces, ready to be drawn, so that the window does not wait for it."""
+    from engine.progress import checkpoint
+
+    found = {}
+    for done, trace in enumerate(traces):
+        checkpoint(cancel)
+        progress("Reading the graph", done / len(traces))
+        found[trace] = project.load_graph(trace)
+        warm(found[trace])
+    return found
+
+
+def warm(graph: AttributionGraph) -> None:
+    """Work out what drawing needs of a graph: it keeps it."""
+    _ = graph.share
+    if graph.n_nodes:
+        graph.outputs(0)
 
 
 def feature_effects(

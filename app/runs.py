@@ -203,7 +203,7 @@ class Runs(QObject):
         self.with_model(partial(self._generate, count))
 
     def _generate(self, count: int) -> None:
-        if not self._has_prompt():
+        if not self.has_prompt():
             return
         job = bind(generate, self.state, self.session.prompt.ids, count)
         self.host.submit("generate", "Generating", job, self._generated)
@@ -222,7 +222,7 @@ class Runs(QObject):
         self.with_model(partial(self._trace_prompt, target, against))
 
     def _trace_prompt(self, target_text: str, against_text: str) -> None:
-        if not self._has_prompt():
+        if not self.has_prompt():
             return
         prompt = self.session.prompt
         tokens = [token.text for token in prompt.next]
@@ -264,7 +264,7 @@ class Runs(QObject):
 
     def trace_target(self, target: Target, words: str) -> None:
         """Trace what is no token, called `words`, after the prompt. Needs the model."""
-        if self._has_prompt():
+        if self.has_prompt():
             draft = self.session.prompt.draft
             spec = TraceSpec(draft.prompt(), target, max_nodes=self.max_nodes)
             self.submit_trace(spec, trace_title(draft.text, [words]), self._explained(None))
@@ -274,7 +274,7 @@ class Runs(QObject):
         self.with_model(partial(self._trace_token, token_id))
 
     def _trace_token(self, token_id: int) -> None:
-        if not self._has_prompt():
+        if not self.has_prompt():
             return
         prompt = self.session.prompt
         spec = TraceSpec(prompt.draft.prompt(), Target(token_id=token_id), max_nodes=self.max_nodes)
@@ -290,7 +290,7 @@ class Runs(QObject):
         self.with_model(partial(self._trace_chip, index))
 
     def _trace_chip(self, index: int) -> None:
-        if not self._has_prompt():
+        if not self.has_prompt():
             return
         prompt = self.session.prompt
         if not 0 < index < len(prompt.chips):
@@ -340,7 +340,8 @@ class Runs(QObject):
 
     # ---- shared ------------------------------------------------------------------------------------------------
 
-    def _has_prompt(self) -> bool:
+    def has_prompt(self) -> bool:
+        """Whether there is a prompt that the model in memory has read; says what is missing where not."""
         prompt = self.session.prompt
         if not prompt.ids:
             self.session.report_problem("prompt", "Type a prompt first; the model needs at least one word to read.")

@@ -204,21 +204,23 @@ class Session(QObject):
             project.set_view(number, self.settings.as_json())
         self.tracesChanged.emit()
         self.historyChanged.emit()
-        self.open_trace(number, grown=grown)
+        self.open_trace(number, continued=grown)
         return number
 
-    def open_trace(self, number: int, *, grown: bool = False) -> None:
-        """Show a trace of the project; `grown`: it is the one that was shown while it grew."""
+    def open_trace(self, number: int, *, continued: bool = False, graph: AttributionGraph | None = None) -> None:
+        """Show a trace of the project. `continued`: it goes on from the one that is open, by more rows or by a token,
+        so that selection and zoom stay; `graph`: its graph, where it was read already.
+        """
         assert self.project is not None
         try:
-            graph = self.project.load_graph(number)
+            graph = self.project.load_graph(number) if graph is None else graph
             report = self.project.report(number)
             stored = self.project.view(number)
         except LoupeError as error:
             self.report_problem("graph", error.sentence)
             return
         self.trace_id, self.report, self.growing = number, report, False
-        self._take(graph, grown)
+        self._take(graph, continued)
         self.settings = ViewSettings.from_json(stored)
         self.annotations = with_colours(self.project.annotations(number))
         self._prune()

@@ -42,6 +42,7 @@ from app.panels.status import StatusBar
 from app.recent import Memory
 from app.runs import Runs
 from app.samples import load_samples
+from app.series import SeriesDesk
 from app.session import Problem, Session
 from app.shared_features import SharedDesk
 from app.special_target import SpecialTargets
@@ -74,6 +75,7 @@ class MainWindow(QMainWindow):
         self.edits = Edits(self.session)
         self.comparison = ComparisonDesk(self.session, self.host, self)
         self.shared = SharedDesk(self.session, self.host, self)
+        self.series = SeriesDesk(self.runs, self)
         self.registry = Registry(self)
         self.conditions = Conditions(self.session, self.runs)
         self.files, self.hands = ProjectFiles(self), Hands(self)
@@ -97,7 +99,7 @@ class MainWindow(QMainWindow):
     def _build(self) -> None:
         self.registry.add(*all_commands(self))
         self.start = StartPage(load_samples(), self.registry)
-        self.area = GraphArea(self.session, self.edits, self.registry, self.start, self.comparison)
+        self.area = GraphArea(self.session, self.edits, self.registry, self.start, self.comparison, self.series)
         self.prompt_bar = PromptBar(self.session, self.runs, self.registry)
         self.investigation = InvestigationPanel(self.session, self.edits, self.registry)
         self.circuit = CircuitPanel(self.session, self.edits, self.registry)
@@ -199,6 +201,7 @@ class MainWindow(QMainWindow):
             self.runs.modelChanged,
             self.comparison.changed,
             self.comparison.filterChanged,
+            self.series.changed,
             self.host.started,
             self.host.ended,
             self.host.idle,
@@ -340,6 +343,11 @@ class MainWindow(QMainWindow):
         self.session.prompt.edit(text=text, bos=True, chat=False)
         self.prompt_bar.clear_targets()
         self.runs.trace()
+
+    def run_series(self) -> None:
+        """Trace each token of the answer."""
+        self.prompt_bar.commit()
+        self.series.run(self.prompt_bar.count.value())
 
     def edits_undo(self) -> None:
         """Take the last edit back."""

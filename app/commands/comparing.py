@@ -12,7 +12,7 @@ from app.dialogs import Ask
 if TYPE_CHECKING:
     from app.window import MainWindow
 
-TRACE, VIEW = "&Trace", "&View"
+TRACE, GO, VIEW = "&Trace", "&Go", "&View"
 CLASSES: tuple[tuple[str, str, Mark | None, str], ...] = (
     ("all", "All", None, "Show the nodes of all classes"),
     ("shared", "Shared", Mark.SHARED, "Show only nodes that both graphs have, about the same in both"),
@@ -78,7 +78,7 @@ class Comparing:
 
 def comparing_commands(window: MainWindow) -> list[Command]:
     """In menu order."""
-    comparing, desk = window.comparing, window.comparison
+    comparing, desk, series = window.comparing, window.comparison, window.series
     classes = [
         Command(f"view.compare.{name}", partial(comparing.title, words, mark), VIEW, partial(desk.show_only, mark),
                 enabled=comparing.is_read, checked=partial(comparing.is_only, mark), tip=tip, section=2)
@@ -93,5 +93,12 @@ def comparing_commands(window: MainWindow) -> list[Command]:
                 section=3, tip="Go back to one graph, as it was"),
         Command("trace.shared", "Features these traces s&hare", TRACE, comparing.shared, (), "shared", desk.can_compare,
                 tip="List the features that two or more traces chosen in the investigation have", section=3),
+        Command("trace.series", "Trace each token of the ans&wer", TRACE, window.run_series, (), "series",
+                window.conditions.can_run, section=3,
+                tip="One graph for each generated token, in a folder, with a slider through time"),
+        Command("go.earlier", "&Earlier token of the answer", GO, partial(series.go, -1), ("Alt+Left",), "back",
+                partial(series.can_go, -1), section=3, tip="Go to the graph of the token before"),
+        Command("go.later", "&Later token of the answer", GO, partial(series.go, 1), ("Alt+Right",), "forward",
+                partial(series.can_go, 1), section=3, tip="Go to the graph of the next token"),
         *classes,
     ]  # fmt: skip

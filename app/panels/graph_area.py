@@ -14,7 +14,9 @@ from app.panels.compare_page import ComparePage
 from app.panels.find_bar import FindBar
 from app.panels.node_table import NodeTable
 from app.panels.start_page import StartPage
+from app.panels.time_strip import TimeStrip
 from app.panels.view_strip import ViewStrip
+from app.series import SeriesDesk
 from app.session import Session
 from app.theme import current_theme, theme_watcher
 
@@ -42,6 +44,7 @@ class GraphArea(QWidget):
         registry: Registry,
         start: StartPage,
         desk: ComparisonDesk,
+        series: SeriesDesk,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -70,6 +73,8 @@ class GraphArea(QWidget):
         self.graphs = QStackedWidget()
         self.graphs.addWidget(self.splitter)
         self.graphs.addWidget(self.compare)
+        self.time = TimeStrip(series, registry)
+        column.addWidget(self.time)
         column.addWidget(self.graphs, 1)
         self.stack = QStackedWidget()
         self.stack.addWidget(start)

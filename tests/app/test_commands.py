@@ -81,7 +81,7 @@ def test_without_a_project_nothing_breaks(window: MainWindow, monkeypatch: pytes
     ):
         monkeypatch.setattr(Ask, name, lambda *arguments: None)
     for name in ids(window):
-        if name not in OUTSIDE | {"trace.load_model", "trace.run", "trace.generate"}:
+        if name not in OUTSIDE | {"trace.load_model", "trace.run", "trace.series", "trace.generate"}:
             window.registry.run(name)
     for dialog in window.findChildren(HelpSheet):
         dialog.close()
@@ -106,7 +106,7 @@ def test_with_a_graph_every_command_runs(
     ):
         monkeypatch.setattr(Ask, name, lambda *arguments: None)
     for name in ids(window):
-        if name in OUTSIDE | {"trace.load_model", "trace.run", "trace.generate", "file.new"}:
+        if name in OUTSIDE | {"trace.load_model", "trace.run", "trace.series", "trace.generate", "file.new"}:
             continue
         if select and window.session.graph is not None:
             window.session.select(12)

@@ -47,6 +47,7 @@ def three(window: MainWindow, graph: AttributionGraph) -> MainWindow:
     return window
 
 
+@pytest.mark.command("trace.shared")
 def test_chosen_traces_are_counted_feature_by_feature(three: MainWindow, qtbot: QtBot) -> None:
     find(three, qtbot, [0, 1, 2])
     panel, table = three.shared_panel, three.shared.table
