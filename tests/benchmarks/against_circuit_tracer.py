@@ -23,7 +23,7 @@ from tests.benchmarks.spoken import Side
 ROOT = Path(__file__).parents[2]
 MOVED = 0.2
 # The batch that was fastest for circuit-tracer here among 64, 128, 256 and 512, at each length.
-PEER_BATCH = 128
+PEER_BATCH = 64
 
 
 @dataclass(frozen=True)
