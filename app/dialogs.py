@@ -61,6 +61,12 @@ class Ask:
         return options.index(answer) if given else None
 
     @classmethod
+    def long_text(cls, parent: QWidget, title: str, question: str, before: str) -> str | None:
+        """Text of several lines."""
+        answer, given = QInputDialog.getMultiLineText(parent, title, question, before)
+        return answer if given else None
+
+    @classmethod
     def number(cls, parent: QWidget, title: str, question: str, before: int, low: int, high: int) -> int | None:
         """A whole number."""
         answer, given = QInputDialog.getInt(parent, title, question, before, low, high, 100)

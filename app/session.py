@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from app.prompt_state import PromptState
 from app.unsaved import is_unsaved, new_unsaved_path
 from app.visited import Visited
 from engine.errors import LoupeError
-from engine.graphs import AttributionGraph, GraphView, prune
+from engine.graphs import AttributionGraph, Circuit, GraphView, Supernode, prune
 from engine.projects import Annotations, Asked, Project
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Session(QObject):
     selectionChanged = Signal(int)
     hoverChanged = Signal(int)
     historyChanged = Signal()
+    litChanged = Signal()
     visitedChanged = Signal()
     problem = Signal(object)  # Problem
 
@@ -103,6 +105,8 @@ class Session(QObject):
         self.selected = -1
         self.hovered = -1
         self.visited = Visited()
+        # What is shown alone on the canvas: the nodes of a path, or those a suggestion means.
+        self.lit: tuple[int, ...] = ()
         # True while the graph is that of a trace that still runs: it is no part of the project yet.
         self.growing = False
         # True where the graph is the one before with more rows: what was selected and where one looked stays.
@@ -123,6 +127,11 @@ class Session(QObject):
     def read_only(self) -> bool:
         """True when nothing can be written: no edit is offered then."""
         return self.project is not None and self.project.read_only
+
+    @property
+    def circuit(self) -> Circuit:
+        """What a person pinned and grouped in the open graph."""
+        return circuit_of(self.annotations)
 
     @property
     def can_edit(self) -> bool:
@@ -255,6 +264,7 @@ class Session(QObject):
     def _take(self, graph: AttributionGraph, continued: bool) -> None:
         """Another graph; of the same trace (`continued`) what was selected and visited is found in it again."""
         old, self.graph, self.continued = self.graph, graph, continued
+        self.lit = ()
         if continued and old is not None:
             self.selected, self.hovered = (same_node(old, node, graph) for node in (self.selected, self.hovered))
             self.visited.renumber(partial(same_node, old, other=graph))
@@ -268,6 +278,7 @@ class Session(QObject):
         self.annotationsChanged.emit()
         self.selectionChanged.emit(self.selected)
         self.visitedChanged.emit()
+        self.litChanged.emit()
 
     def close_trace(self) -> None:
         """Show no trace."""
@@ -276,7 +287,7 @@ class Session(QObject):
         self.trace_id = self.graph = self.view = None
         self.growing = self.continued = False
         self.report = {}
-        self.annotations = NO_ANNOTATIONS
+        self.annotations, self.lit = NO_ANNOTATIONS, ()
         self.selected = self.hovered = -1
         self.visited.clear()
         self._tell()
@@ -325,7 +336,7 @@ class Session(QObject):
             self.settings.edge_threshold,
             hide_errors=self.settings.hide_errors,
             hide_bos=self.settings.hide_bos,
-            keep=(*self.annotations.pins, *grouped, *selected),
+            keep=(*self.annotations.pins, *grouped, *selected, *self.lit),
         )
 
     # ---- the selection -----------------------------------------------------------------------------------------
@@ -335,6 +346,8 @@ class Session(QObject):
         if node == self.selected or self.graph is None or node >= self.graph.n_nodes:
             return
         self.selected = node
+        if node not in self.lit:
+            self.light(())
         if node >= 0 and self.view is not None and not self.view.nodes[node]:
             self._prune()
             self.viewChanged.emit()
@@ -342,6 +355,17 @@ class Session(QObject):
             self.visited.visit(node)
             self.visitedChanged.emit()
         self.selectionChanged.emit(node)
+
+    def light(self, nodes: Sequence[int]) -> None:
+        """Show some nodes alone on the canvas, with the edges from each to the next; none: show all again."""
+        lit = tuple(nodes)
+        if lit == self.lit or self.graph is None:
+            return
+        self.lit = lit
+        if self.view is not None and not all(self.view.nodes[node] for node in lit):
+            self._prune()
+            self.viewChanged.emit()
+        self.litChanged.emit()
 
     def hover(self, node: int) -> None:
         """The pointer is over a node (-1: none)."""
@@ -372,6 +396,15 @@ class Session(QObject):
     def report_problem(self, place: str, sentence: str, command: str = "") -> None:
         """Show one sentence where it happened, with a button that runs a command."""
         self.problem.emit(Problem(place, sentence, command))
+
+
+def circuit_of(annotations: Annotations) -> Circuit:
+    """The circuit that a project's annotations make."""
+    supernodes = tuple(
+        Supernode(one.id, one.name, one.nodes, one.parent, one.colour, one.note, one.collapsed)
+        for one in annotations.groups
+    )
+    return Circuit(annotations.pins, supernodes, annotations.labels)
 
 
 def with_colours(annotations: Annotations) -> Annotations:

@@ -27,6 +27,11 @@ class Visited:
         return self._at > 0
 
     @property
+    def previous(self) -> int | None:
+        """The node visited before the present one."""
+        return self._nodes[self._at - 1] if self.can_go_back else None
+
+    @property
     def can_go_forward(self) -> bool:
         """True when a node was left by going back."""
         return self._at < len(self._nodes) - 1

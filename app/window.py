@@ -9,8 +9,10 @@ from PySide6.QtCore import Qt, QTimer, Slot
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QApplication, QDockWidget, QMainWindow, QScrollArea, QVBoxLayout, QWidget
 
+from app.circuit import CircuitChoice, CircuitDesk, CircuitPage
 from app.commands import Edits, Registry
 from app.commands.catalogue import all_commands
+from app.commands.circuit import CircuitHands
 from app.commands.comparing import Comparing
 from app.commands.conditions import Conditions
 from app.commands.exports import Exports
@@ -73,13 +75,14 @@ class MainWindow(QMainWindow):
         self.downloads = Downloads(self.host, self)
         self.feature_trace = FeatureTrace(self.runs)
         self.edits = Edits(self.session)
+        self.choice, self.desk = CircuitChoice(self.session, self), CircuitDesk(self.runs, self)
         self.comparison = ComparisonDesk(self.session, self.host, self)
         self.shared = SharedDesk(self.session, self.host, self)
         self.series = SeriesDesk(self.runs, self)
         self.registry = Registry(self)
         self.conditions = Conditions(self.session, self.runs)
         self.files, self.hands = ProjectFiles(self), Hands(self)
-        self.comparing = Comparing(self)
+        self.comparing, self.circuit_hands = Comparing(self), CircuitHands(self)
         self.exports = Exports(self)
         self.graph_files, self.special = GraphFiles(self), SpecialTargets(self)
         self.models, self.look = ModelChoice(self), Look(self, app)
@@ -99,10 +102,11 @@ class MainWindow(QMainWindow):
     def _build(self) -> None:
         self.registry.add(*all_commands(self))
         self.start = StartPage(load_samples(), self.registry)
-        self.area = GraphArea(self.session, self.edits, self.registry, self.start, self.comparison, self.series)
+        page = CircuitPage(self.desk, self.choice, self.edits, self.registry)
+        self.area = GraphArea(self.session, self.edits, self.registry, self.start, self.comparison, self.series, page)
         self.prompt_bar = PromptBar(self.session, self.runs, self.registry)
         self.investigation = InvestigationPanel(self.session, self.edits, self.registry)
-        self.circuit = CircuitPanel(self.session, self.edits, self.registry)
+        self.circuit = CircuitPanel(self.session, self.choice, self.edits, self.registry)
         self.inspector = InspectorPanel(self.session, self.effects, self.edits, self.registry)
         self.shared_panel = SharedPanel(self.shared)
         self.connections = ConnectionsPanel(self.session)
@@ -119,7 +123,7 @@ class MainWindow(QMainWindow):
             name: self._dock(name, title, panel)
             for name, title, panel in (
                 ("investigation", "Investigation", self.investigation),
-                ("circuit", "Circuit", self.circuit),
+                ("circuit", "Pins and groups", self.circuit),
                 ("inspector", "Inspector", self.inspector),
                 ("connections", "Connections", self.connections),
                 ("shared", "Shared features", self.shared_panel),
@@ -179,7 +183,8 @@ class MainWindow(QMainWindow):
         docks = {name: dock for name, dock in self._docks.items() if dock.isVisible()}
         left = [dock for dock in docks.values() if self.dockWidgetArea(dock) == LEFT]
         others = [dock for dock in docks.values() if self.dockWidgetArea(dock) != LEFT]
-        graph = [self.area.canvas, self.area.table.table] if self.session.graph is not None else [self.start]
+        parts = [self.area.canvas, self.area.circuit.diagram, self.area.circuit.side, self.area.table.table]
+        graph = parts if self.session.graph is not None else [self.start]
         return [self.prompt_bar, *left, *(part for part in graph if part.isVisible()), *others]
 
     def show_dock(self, name: str) -> None:

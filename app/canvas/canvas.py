@@ -45,6 +45,7 @@ class GraphCanvas(QWidget):
     pinToggled = Signal(int)
     groupRequested = Signal(object)  # list[int], at least two nodes
     labelRequested = Signal(int)
+    unlit = Signal()  # everything should be shown again
     _ready = False
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -158,6 +159,13 @@ class GraphCanvas(QWidget):
         scene = self._stage.scene
         if scene is not None and (found is None or len(found) == scene.graph.n_nodes):
             scene.found = found
+            self._surface.restyle()
+
+    def set_lit(self, nodes: Sequence[int]) -> None:
+        """Show some nodes alone, with the edges from each to the next; none: show everything again."""
+        scene = self._stage.scene
+        if scene is not None:
+            scene.lit = tuple(node for node in nodes if 0 <= node < scene.graph.n_nodes)
             self._surface.restyle()
 
     def set_theme(self, theme: Theme) -> None:
@@ -333,6 +341,8 @@ class GraphCanvas(QWidget):
             self._toggle_hold()
         elif self.selected() != NOTHING:
             self.select(NOTHING)
+        elif self._stage.scene is not None and self._stage.scene.lit:
+            self.unlit.emit()
         else:
             return False
         return True

@@ -62,6 +62,8 @@ class EdgesLayer(Layer):
 
     def _buckets(self, share: NDArray[np.float32]) -> NDArray[np.intp]:
         strength = np.sqrt(np.minimum(np.abs(share) / self.stage.domain, 1.0))
+        if self.stage.scene is not None and self.stage.scene.lit:
+            strength[:] = 1.0  # the edges of a path are all seen well; how strong each is stands beside it
         level = np.minimum((strength * LEVELS).astype(np.intp), LEVELS - 1)
         return np.asarray(level + LEVELS * (share > 0), dtype=np.intp)
 

@@ -84,7 +84,7 @@ class LabelsLayer(Layer):
         assert scene is not None
         groups = [node for group in scene.groups for node in group.nodes]
         found = scene.shown_found()[:MOST_FOUND].tolist()
-        wanted = [scene.selected, *scene.pins, *scene.labels, *groups, *found]
+        wanted = [scene.selected, *scene.lit, *scene.pins, *scene.labels, *groups, *found]
         inner = stage.inner
         wanted = [n for n in dict.fromkeys(wanted) if scene.is_shown(n) and inner.contains(stage.x[n], stage.y[n])]
         if stage.camera.zoom() < ROOMY_ZOOM:

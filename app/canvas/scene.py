@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -82,6 +83,7 @@ class Scene:
     marks: NDArray[np.uint8] | None = None  # (N,) `Mark` of each node while two graphs are compared
     # The scene whose rows are at the same heights.
     partner: Scene | None = field(default=None, repr=False, compare=False)
+    lit: tuple[int, ...] = ()  # nodes shown alone, with the edges from each to the next
 
     def __post_init__(self) -> None:
         self.ranking = EdgeRanking(self.graph)
@@ -153,7 +155,7 @@ class Scene:
 
     def has_focus(self) -> bool:
         """Whether edges of some nodes are shown, and not the strongest of all."""
-        return any(self.is_shown(node) for node in (self.selected, self.hovered, *self.pins))
+        return any(self.is_shown(node) for node in (self.selected, self.hovered, *self.pins, *self.lit))
 
     def live_edges(self) -> NDArray[np.int64]:
         """(<= LIVE_EDGES,) edges to draw, weakest first, so that the strongest end on top.
@@ -161,6 +163,8 @@ class Scene:
         Those of the selected and the hovered node; else those of pinned nodes, the ones between pins above all; else
         the strongest of the graph. While something is selected, edges between pins stay.
         """
+        if self.lit:
+            return self.lit_edges()
         ranking, shown = self.ranking, self.edge_shown
         pins = [node for node in self.pins if self.is_shown(node)]
         focus = [node for node in {self.selected, self.hovered} if self.is_shown(node)]
@@ -170,6 +174,14 @@ class Scene:
         second = ranking.between(pins, shown) if focus else ranking.of_nodes(pins, shown, PINNED_EDGES)
         both = np.concatenate([first, second[~np.isin(second, first)]])[:LIVE_EDGES]
         return both[::-1]
+
+    def lit_edges(self) -> NDArray[np.int64]:
+        """The edge from each lit node to the next, where there is one."""
+        graph, found = self.graph, []
+        for source, target in pairwise(self.lit):
+            inputs = graph.inputs(target)
+            found += inputs[graph.source[inputs] == source][:1].tolist()
+        return np.array(found, dtype=np.int64)
 
     def connections(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Nodes connected with the selected one (each once) and the signed share of the strongest edge to each."""

@@ -127,6 +127,11 @@ class Stage:
         n = scene.graph.n_nodes
         self.tints = np.full(n, -1, dtype=np.intp)
         self.faded = np.zeros(n, dtype=np.bool_)
+        if scene.lit:
+            self.faded[:] = True
+            self.faded[list(scene.lit)] = False
+            self.style_changes += 1
+            return
         if scene.is_shown(scene.selected):
             self.tints[nodes] = ramp_index(shares, self.domain, STEPS)
         if scene.is_shown(scene.selected) or scene.found is not None:

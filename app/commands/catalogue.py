@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from app.commands.circuit_catalogue import circuit_commands
 from app.commands.comparing import comparing_commands
 from app.commands.registry import Command
-from app.session import GROUP_COLOURS
 
 if TYPE_CHECKING:
     from app.window import MainWindow
@@ -20,7 +20,8 @@ def all_commands(window: MainWindow) -> list[Command]:
     return [
         *_file(window),
         *_edit(window),
-        *_groups(window),
+        *_traces(window),
+        *circuit_commands(window),
         *_trace(window),
         *comparing_commands(window),
         *_go(window),
@@ -68,24 +69,9 @@ def _edit(window: MainWindow) -> list[Command]:
     ]  # fmt: skip
 
 
-def _groups(window: MainWindow) -> list[Command]:
+def _traces(window: MainWindow) -> list[Command]:
     hands, asked = window.hands, window.conditions
-    colours = [
-        Command(f"edit.colour.{name.lower().replace(' ', '_')}", f"Colour group {name.lower()}", EDIT,
-                partial(hands.recolour, colour), (), "", asked.has_group, section=3)
-        for name, colour in GROUP_COLOURS
-    ]  # fmt: skip
     return [
-        Command("edit.group_pins", "&Group pinned nodes", EDIT, hands.group_pins, ("Ctrl+G",), "group",
-                asked.can_group, section=2, tip="Make one group of the pinned nodes that are in none yet"),
-        Command("edit.group_clicks", "Group nodes by clicking", EDIT, hands.group_by_clicking, (), "group",
-                asked.can_edit, section=2, shown_keys="hold G",
-                tip="Click nodes one after the other, then choose this again; the same as holding G"),
-        Command("edit.ungroup", "&Ungroup", EDIT, hands.ungroup, ("Ctrl+Shift+G",), "ungroup", asked.has_group,
-                section=2),
-        Command("edit.rename_group", "Rename group", EDIT, hands.rename_group, (), "label", asked.has_group,
-                section=2),
-        *colours,
         Command("edit.rename_trace", "Rename &trace…", EDIT, hands.rename_trace, (), "label", asked.can_edit,
                 section=4),
         Command("edit.delete_trace", "Delete trace", EDIT, hands.delete_trace, (), "delete", asked.can_edit,

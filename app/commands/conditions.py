@@ -54,18 +54,10 @@ class Conditions:
         except LoupeError:
             return False  # The next edit says what happened to the file.
 
-    def can_group(self) -> bool:
-        """Two pinned nodes or more are in no group yet."""
-        return self.session.can_edit and len(self.loose_pins()) >= 2
-
     def loose_pins(self) -> list[int]:
         """Pinned nodes that are in no group."""
         annotations = self.session.annotations
         return [node for node in annotations.pins if group_of(annotations, node) is None]
-
-    def has_group(self) -> bool:
-        """There is a group to change."""
-        return self.session.can_edit and bool(self.session.annotations.groups)
 
     def _title(self, word: str, name: str) -> str | None:
         project = self.session.project

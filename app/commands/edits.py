@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from app.session import Session
 from engine.errors import LoupeError
+from engine.graphs.circuit import PlaceKey
 from engine.projects import Annotations, Group, Project
 
 
@@ -88,15 +89,58 @@ class Edits:
             return False
         return self._write("graph", lambda project, trace: project.recolour_group(trace, group, colour))
 
-    def remove_from_group(self, group: int, node: int) -> bool:
-        """Take one node out of a group."""
+    def collapse(self, groups: Sequence[int], collapsed: bool) -> bool:
+        """Draw groups as one box each, or open them."""
+        chosen = list(groups)
+        return bool(chosen) and self._write(
+            "graph", lambda project, trace: project.collapse_groups(trace, chosen, collapsed)
+        )
+
+    def note_group(self, group: int, text: str) -> bool:
+        """Write on a group what one thinks of it; an empty text takes the note away."""
         found = find_group(self.session.annotations, group)
-        if found is None:
+        if found is None or found.note == text.strip():
             return False
-        rest = [member for member in found.nodes if member != node]
-        if len(rest) < 2:
-            return self.ungroup(group)
-        return self._write("graph", lambda project, trace: project.set_group_nodes(trace, group, rest))
+        return self._write("graph", lambda project, trace: project.set_group_note(trace, group, text.strip()))
+
+    def put_into(self, group: int, nodes: Sequence[int], groups: Sequence[int]) -> bool:
+        """Put nodes and groups into a group."""
+        return self._write("graph", lambda project, trace: project.put_into_group(trace, group, nodes, groups))
+
+    def take_out(self, group: int) -> bool:
+        """Take a group out of the one it lies in."""
+        annotations = self.session.annotations
+        found = find_group(annotations, group)
+        around = None if found is None or found.parent is None else find_group(annotations, found.parent)
+        if around is None:
+            return False
+        return self._write("graph", lambda project, trace: project.nest_group(trace, group, around.parent))
+
+    def move(self, places: Mapping[PlaceKey, tuple[float, float]], merge: str) -> bool:
+        """Put boxes of the diagram somewhere else; moves with the same `merge`, one after the other, are one step."""
+
+        def edit(project: Project, trace: int) -> None:
+            for key, (x, y) in places.items():
+                project.set_position(trace, key, x, y, merge=merge)
+
+        return self._write("graph", edit)
+
+    def leave_circuit(self, nodes: Sequence[int]) -> bool:
+        """Take nodes out of the circuit: their pins, and their places in groups."""
+        chosen = list(nodes)
+        return bool(chosen) and self._write("graph", lambda project, trace: project.leave_circuit(trace, chosen))
+
+    def accept(self, suggestion: int) -> bool:
+        """Make what was suggested."""
+        return self._write("graph", lambda project, _: project.suggestions.accept(suggestion))
+
+    def refuse(self, suggestion: int) -> bool:
+        """Refuse a suggestion: it does not come back, unless this is undone."""
+        return self._write("graph", lambda project, _: project.suggestions.refuse(suggestion))
+
+    def remove_from_group(self, group: int, node: int) -> bool:
+        """Take one node out of a group; it stays pinned. A group left with nothing goes."""
+        return self._write("graph", lambda project, trace: project.take_out_of_group(trace, group, node))
 
     # ---- the trace ---------------------------------------------------------------------------------------------
 

@@ -54,10 +54,6 @@ class Hands:
         """Copy the selected node's name."""
         QGuiApplication.clipboard().setText(self.session.node_name(self.session.selected))
 
-    def group_pins(self) -> None:
-        """Group the pinned nodes that are in no group."""
-        self.group(self.window.conditions.loose_pins())
-
     def group(self, nodes: list[int]) -> None:
         """Group nodes and begin to name the group, unless a label names it."""
         if self.edits.group(nodes):
@@ -74,23 +70,6 @@ class Hands:
             canvas.begin_grouping()
         else:
             canvas.end_grouping()
-
-    def ungroup(self) -> None:
-        """Take the current group apart."""
-        group = self.window.circuit.current_group()
-        if group is None:
-            self.session.report_problem("graph", "Choose a group in the circuit panel first, or a node of it.")
-            return
-        self.edits.ungroup(group)
-
-    def rename_group(self) -> None:
-        """Rename the current group in place."""
-        self.window.show_dock("circuit")
-        self.window.circuit.edit_group_name()
-
-    def recolour(self, colour: str) -> None:
-        """Give the current group a colour."""
-        self.window.circuit.recolour(colour)
 
     def _trace_in_hand(self) -> int | None:
         chosen = self.window.investigation.traces.trace_at()
@@ -164,31 +143,32 @@ class Hands:
             at = (here[0] + by) if here else (0 if by > 0 else -1)
             control = first_control(panels[at % len(panels)])
             if control is not None:
-                self._focus(control)
+                self.focus(control)
 
     def go_prompt(self) -> None:
         """Go to the prompt."""
-        self._focus(self.window.prompt_bar.editor)
+        self.focus(self.window.prompt_bar.editor)
 
     def go_graph(self) -> None:
         """Go to the graph."""
-        self._focus(self.window.area.shown_canvas)
+        self.focus(self.window.area.shown_canvas)
 
     def go_table(self) -> None:
         """Go to the node table."""
         self.window.look.show_table(True)
-        self._focus(self.window.area.table.table)
+        self.focus(self.window.area.table.table)
 
     def go_inputs(self) -> None:
         """Go to the list of inputs."""
         self.window.show_dock("connections")
-        self._focus(self.window.connections.input_table)
+        self.focus(self.window.connections.input_table)
 
     def go_outputs(self) -> None:
         """Go to the list of outputs."""
         self.window.show_dock("connections")
-        self._focus(self.window.connections.output_table)
+        self.focus(self.window.connections.output_table)
 
     @staticmethod
-    def _focus(widget: QWidget) -> None:
+    def focus(widget: QWidget) -> None:
+        """Put the keyboard into a widget."""
         widget.setFocus(Qt.FocusReason.ShortcutFocusReason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QWidget
 
 from app.recent import LAYOUT_VERSION
 from app.theme import apply_theme
@@ -154,11 +154,30 @@ class Look:
 
     def show_table(self, on: bool) -> None:
         """Show or hide the node table."""
-        self.window.area.table.setVisible(on)
+        self._show_lower(self.window.area.table, on)
 
     def table_shown(self) -> bool:
         """Whether the node table is shown."""
-        return not self.window.area.table.isHidden()
+        return self.window.area.is_in_front(self.window.area.table)
+
+    def toggle_circuit(self) -> None:
+        """Hide or show the circuit's diagram."""
+        self._show_lower(self.window.area.circuit, not self.circuit_shown())
+
+    def show_circuit(self) -> None:
+        """Bring the circuit's diagram to the front."""
+        self._show_lower(self.window.area.circuit, True)
+
+    def circuit_shown(self) -> bool:
+        """Whether the circuit's diagram is shown."""
+        return self.window.area.is_in_front(self.window.area.circuit)
+
+    def _show_lower(self, page: QWidget, on: bool) -> None:
+        area = self.window.area
+        if on:
+            area.show_lower(page)
+        elif area.is_in_front(page):
+            area.hide_lower()
 
     # ---- layout ------------------------------------------------------------------------------------------------
 
@@ -167,13 +186,13 @@ class Look:
         memory, window = self.window.memory, self.window
         memory.set_bytes("window/geometry", window.saveGeometry())
         memory.set_bytes("window/state", window.saveState(LAYOUT_VERSION))
-        memory.set_bytes("window/graph", window.area.splitter.saveState())
+        memory.set_bytes("window/lower", window.area.splitter.saveState())
         memory.flush()
 
     def restore_layout(self) -> None:
         """Put the window and its panels where they were."""
         memory, window = self.window.memory, self.window
-        geometry, state, graph = (memory.bytes(f"window/{name}") for name in ("geometry", "state", "graph"))
+        geometry, state, graph = (memory.bytes(f"window/{name}") for name in ("geometry", "state", "lower"))
         if geometry is not None:
             window.restoreGeometry(geometry)
         if state is not None:
@@ -183,6 +202,6 @@ class Look:
 
     def reset_layout(self) -> None:
         """Put all panels back where they were at first."""
-        self.window.memory.forget("window/geometry", "window/state", "window/graph")
+        self.window.memory.forget("window/geometry", "window/state", "window/lower")
         self.window.arrange()
         self.show_table(True)

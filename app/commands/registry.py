@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QWidget
 
 from app.theme import icon
 
-MENUS = ("&File", "&Edit", "&Trace", "&Go", "&View", "&Help")
+MENUS = ("&File", "&Edit", "&Circuit", "&Trace", "&Go", "&View", "&Help")
 Condition = Callable[[], bool]
 
 

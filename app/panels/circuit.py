@@ -1,8 +1,8 @@
-"""The circuit: what a person pinned and grouped in this graph."""
+"""The circuit as a list: groups with what is in them, then single pins; the diagram shows the same."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Qt, Slot
+from PySide6.QtCore import QItemSelectionModel, QSize, Qt, Slot
 from PySide6.QtGui import QColor, QContextMenuEvent, QIcon, QPainter, QPixmap
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -15,15 +15,29 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from app.circuit import CircuitChoice
 from app.commands import Edits, Registry
-from app.commands.edits import group_of
 from app.panels.plain import Hint, tip
 from app.reading import GLYPHS, kind_of, short_name
 from app.session import Session
-from engine.projects import Group
+from engine.graphs import Supernode
 
 NODE_ROLE = Qt.ItemDataRole.UserRole
 GROUP_ROLE = Qt.ItemDataRole.UserRole + 1
+PLACE_ROLE = Qt.ItemDataRole.UserRole + 2  # the key under which the diagram knows it
+BUTTONS = ("edit.pin", "edit.group_pins", "edit.ungroup", "circuit.note", "circuit.put_into", "circuit.take_out")
+CONTEXT = (
+    "edit.pin",
+    "edit.label",
+    "edit.rename_group",
+    "circuit.note",
+    "circuit.fold",
+    "circuit.put_into",
+    "circuit.take_out",
+    "edit.ungroup",
+    "circuit.remove",
+    "circuit.paths",
+)
 
 
 def swatch(colour: str, size: int = 12) -> QIcon:
@@ -41,11 +55,18 @@ def swatch(colour: str, size: int = 12) -> QIcon:
 
 
 class CircuitPanel(QWidget):
-    """Groups with their nodes, then single pins. Names are edited in place (F2)."""
+    """Groups with their nodes and groups, then single pins. Names are edited in place (F2)."""
 
-    def __init__(self, session: Session, edits: Edits, registry: Registry, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        choice: CircuitChoice,
+        edits: Edits,
+        registry: Registry,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
-        self.session, self.edits, self.registry = session, edits, registry
+        self.session, self.choice, self.edits, self.registry = session, choice, edits, registry
         self.tree = QTreeWidget()
         self.tree.setObjectName("circuit")
         self.tree.setAccessibleName("Pinned nodes and groups")
@@ -60,7 +81,7 @@ class CircuitPanel(QWidget):
         )
         buttons = QHBoxLayout()
         buttons.setSpacing(2)
-        for command in ("edit.pin", "edit.group_pins", "edit.ungroup"):
+        for command in BUTTONS:
             button = QToolButton()
             button.setDefaultAction(registry.action(command))
             button.setAccessibleName(registry.action(command).command.words)
@@ -74,8 +95,8 @@ class CircuitPanel(QWidget):
         column.addWidget(self.hint, 1)
         self._filling = False
         session.annotationsChanged.connect(self._show)
-        session.selectionChanged.connect(self._follow)
-        self.tree.currentItemChanged.connect(self._current_changed)
+        choice.changed.connect(self._follow)
+        self.tree.itemSelectionChanged.connect(self._chosen)
         self.tree.itemChanged.connect(self._renamed)
         self._show()
 
@@ -85,13 +106,12 @@ class CircuitPanel(QWidget):
     def _show(self) -> None:
         self._filling = True
         self.tree.clear()
-        annotations = self.session.annotations
-        grouped: set[int] = set()
+        circuit = self.session.circuit
+        grouped = {node for one in circuit.supernodes for node in one.nodes}
         if self.session.graph is not None:
-            for group in annotations.groups:
-                self._add_group(group)
-                grouped.update(group.nodes)
-            for node in annotations.pins:
+            for one in circuit.children(None):
+                self.tree.addTopLevelItem(self._group_item(one))
+            for node in circuit.pins:
                 if node not in grouped:
                     self.tree.addTopLevelItem(self._node_item(node))
         self.tree.expandAll()
@@ -99,17 +119,21 @@ class CircuitPanel(QWidget):
         self.tree.setVisible(not empty)
         self.hint.setVisible(empty)
         self._filling = False
-        self._follow(self.session.selected)
+        self._follow()
 
-    def _add_group(self, group: Group) -> None:
+    def _group_item(self, group: Supernode) -> QTreeWidgetItem:
         item = QTreeWidgetItem([group.name])
         item.setData(0, GROUP_ROLE, group.id)
+        item.setData(0, PLACE_ROLE, group.place)
         item.setIcon(0, swatch(group.colour))
-        item.setToolTip(0, tip(f"Group {group.name!r} of {len(group.nodes)} nodes; F2 renames it"))
+        words = f"Group {group.name!r} of {len(group.nodes)} nodes; F2 renames it"
+        item.setToolTip(0, tip(f"{words}\n{group.note}" if group.note else words))
         item.setFlags(item.flags() | Qt.ItemFlag.ItemIsEditable)
-        self.tree.addTopLevelItem(item)
+        for inner in self.session.circuit.children(group.id):
+            item.addChild(self._group_item(inner))
         for node in group.nodes:
             item.addChild(self._node_item(node))
+        return item
 
     def _node_item(self, node: int) -> QTreeWidgetItem:
         assert self.session.graph is not None
@@ -117,38 +141,42 @@ class CircuitPanel(QWidget):
         label = self.session.annotations.labels.get(node)
         item = QTreeWidgetItem([f"{GLYPHS[kind_of(graph, node)]} {label or short_name(graph, node)}"])
         item.setData(0, NODE_ROLE, node)
+        item.setData(0, PLACE_ROLE, node)
         item.setToolTip(0, tip(f"{self.session.node_name(node)}\n{self.session.graph.describe(node)}"))
         return item
 
-    @Slot(int)
-    def _follow(self, node: int) -> None:
+    @Slot()
+    def _follow(self) -> None:
+        """Select here what is chosen; the last one chosen is the current one."""
         if self._filling:
             return
-        current = self.tree.currentItem()
-        if current is not None and current.data(0, NODE_ROLE) == node:
-            return
         self._filling = True
-        for item in self._items():
-            if node >= 0 and item.data(0, NODE_ROLE) == node:
-                self.tree.setCurrentItem(item)
-                break
-        else:
-            self.tree.clearSelection()
+        items = {item.data(0, PLACE_ROLE): item for item in self._items()}
+        self.tree.clearSelection()
+        for place in self.choice.places:
+            item = items.get(place)
+            if item is not None:
+                self.tree.setCurrentItem(item, 0, QItemSelectionModel.SelectionFlag.Select)
         self._filling = False
 
     def _items(self) -> list[QTreeWidgetItem]:
-        tops = [item for i in range(self.tree.topLevelItemCount()) if (item := self.tree.topLevelItem(i)) is not None]
-        return [item for top in tops for item in (top, *[top.child(j) for j in range(top.childCount())])]
+        found = [item for i in range(self.tree.topLevelItemCount()) if (item := self.tree.topLevelItem(i)) is not None]
+        for item in found:  # grows while it is read: children come after their parents
+            found += [item.child(i) for i in range(item.childCount())]
+        return found
 
     # ---- from the person ---------------------------------------------------------------------------------------
 
-    @Slot(QTreeWidgetItem, QTreeWidgetItem)
-    def _current_changed(self, item: QTreeWidgetItem | None, _before: QTreeWidgetItem | None) -> None:
-        if self._filling or item is None:
+    @Slot()
+    def _chosen(self) -> None:
+        if self._filling:
             return
-        node = item.data(0, NODE_ROLE)
-        if node is not None:
-            self.session.select(int(node))
+        selected = [item.data(0, PLACE_ROLE) for item in self._items() if item.isSelected()]
+        before = [place for place in self.choice.places if place in selected]
+        new = [place for place in selected if place not in before]
+        self._filling = True
+        self.choice.choose([*before, *new])
+        self._filling = False
 
     @Slot(QTreeWidgetItem, int)
     def _renamed(self, item: QTreeWidgetItem, _column: int) -> None:
@@ -156,40 +184,22 @@ class CircuitPanel(QWidget):
         if not self._filling and group is not None and not self.edits.rename_group(int(group), item.text(0)):
             self._show()
 
-    def current_group(self) -> int | None:
-        """The group under the cursor here, or the one the selected node belongs to."""
-        item = self.tree.currentItem()
-        if item is not None and item.isSelected():
-            group = item.data(0, GROUP_ROLE)
-            if group is not None:
-                return int(group)
-        found = group_of(self.session.annotations, self.session.selected)
-        return None if found is None else found.id
-
     def edit_group_name(self, group: int | None = None) -> None:
-        """Begin to rename a group (the current one if none is given) in place."""
-        wanted = self.current_group() if group is None else group
+        """Begin to rename a group (the one in hand if none is given) in place."""
+        in_hand = self.choice.supernode
+        wanted = in_hand.id if group is None and in_hand is not None else group
         for item in self._items():
-            if item.data(0, GROUP_ROLE) == wanted and wanted is not None:
+            if wanted is not None and item.data(0, GROUP_ROLE) == wanted:
                 self.tree.setCurrentItem(item)
                 self.tree.editItem(item, 0)
-
-    def recolour(self, colour: str) -> None:
-        """Give the current group a colour."""
-        group = self.current_group()
-        if group is not None:
-            self.edits.recolour_group(group, colour)
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
         """What can be done with pins and groups."""
         menu = QMenu(self)
-        commands = ["edit.pin", "edit.label"]
-        if self.current_group() is not None:
-            commands += ["edit.rename_group", "edit.ungroup"]
-        for command in commands:
+        for command in CONTEXT:
             menu.addAction(self.registry.action(command))
-        if self.current_group() is not None:
-            colours = menu.addMenu("Colour")
+        if self.choice.supernode is not None:
+            colours = menu.addMenu("Colour of the group")
             for action in self.registry.actions():
                 if action.command.id.startswith("edit.colour."):
                     colours.addAction(action)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QContextMenuEvent, QKeyEvent
-from PySide6.QtWidgets import QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMenu, QSplitter, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
 from app.canvas import GraphCanvas
+from app.circuit import CircuitPage
 from app.commands import Edits, Registry
 from app.comparison_desk import ComparisonDesk
 from app.panels.banner import Banner
@@ -25,6 +26,8 @@ CONTEXT = (
     "edit.label",
     "edit.group_pins",
     "edit.ungroup",
+    "circuit.remove",
+    "circuit.paths",
     "trace.feature",
     "go.back",
     "go.forward",
@@ -45,6 +48,7 @@ class GraphArea(QWidget):
         start: StartPage,
         desk: ComparisonDesk,
         series: SeriesDesk,
+        circuit: CircuitPage,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -58,9 +62,18 @@ class GraphArea(QWidget):
         self.splitter = QSplitter(Qt.Orientation.Vertical)
         self.splitter.setObjectName("graph-splitter")
         self.splitter.addWidget(self.canvas)
-        self.splitter.addWidget(self.table)
+        self.circuit = circuit
+        self.tabs = QTabWidget()
+        self.tabs.setObjectName("lower-tabs")
+        self.tabs.setDocumentMode(True)
+        self.tabs.addTab(circuit, "Circuit")
+        self.tabs.addTab(self.table, "Nodes")
+        self.tabs.setTabToolTip(0, "What you pinned and grouped, as a diagram")
+        self.tabs.setCurrentWidget(self.table)
+        self.tabs.setTabToolTip(1, "Every node of the graph as a table")
+        self.splitter.addWidget(self.tabs)
         self.splitter.setStretchFactor(0, 1)
-        self.splitter.setSizes([460, 170])
+        self.splitter.setSizes([340, 330])
         self.splitter.setCollapsible(0, False)
         graph = QWidget()
         column = QVBoxLayout(graph)
@@ -87,13 +100,17 @@ class GraphArea(QWidget):
         self.canvas.pinToggled.connect(self._toggle_pin)
         self.canvas.groupRequested.connect(self._group)
         self.canvas.labelRequested.connect(self._label)
+        self.canvas.unlit.connect(self._unlight)
         session.traceChanged.connect(self._show_graph)
         session.viewChanged.connect(self._show_view)
         session.annotationsChanged.connect(self._show_annotations)
         session.selectionChanged.connect(self._show_selection)
         session.finding.changed.connect(self._show_found)
         desk.changed.connect(self._show_pair)
+        session.litChanged.connect(self._show_lit)
         theme_watcher().changed.connect(self._restyle)
+        self.tabs.currentChanged.connect(registry.refresh)
+        self._had_circuit = False
         self._show_graph()
 
     @property
@@ -104,6 +121,27 @@ class GraphArea(QWidget):
     @Slot()
     def _show_pair(self) -> None:
         self.graphs.setCurrentIndex(1 if self.compare.desk.is_open else 0)
+
+    def show_lower(self, page: QWidget) -> None:
+        """Bring the circuit's diagram or the node table to the front."""
+        self.tabs.show()
+        self.tabs.setCurrentWidget(page)
+
+    def hide_lower(self) -> None:
+        """Leave all the room to the graph."""
+        self.tabs.hide()
+
+    def is_in_front(self, page: QWidget) -> bool:
+        """Whether the diagram, or the table, is what is shown below the graph."""
+        return not self.tabs.isHidden() and self.tabs.currentWidget() is page
+
+    def _follow_circuit(self) -> None:
+        """A circuit that begins, or is opened, is brought to the front; without one the table is."""
+        has_circuit = bool(self.session.circuit.nodes)
+        in_table = self.table.isAncestorOf(self.focusWidget()) if self.focusWidget() is not None else False
+        if has_circuit != self._had_circuit and self.session.graph is not None and not in_table:
+            self.tabs.setCurrentWidget(self.circuit if has_circuit else self.table)
+        self._had_circuit = has_circuit
 
     @Slot()
     def _show_graph(self) -> None:
@@ -130,6 +168,7 @@ class GraphArea(QWidget):
     def _show_annotations(self) -> None:
         annotations = self.session.annotations
         self.canvas.set_annotations(annotations.pins, annotations.labels, annotations.groups)
+        self._follow_circuit()
 
     @Slot(int)
     def _show_selection(self, node: int) -> None:
@@ -137,6 +176,14 @@ class GraphArea(QWidget):
             self.canvas.select(node)
             if node >= 0 and self.shown_canvas is self.canvas:
                 self.canvas.reveal(node)
+
+    @Slot()
+    def _show_lit(self) -> None:
+        self.canvas.set_lit(self.session.lit)
+
+    @Slot()
+    def _unlight(self) -> None:
+        self.session.light(())
 
     @Slot()
     def _restyle(self) -> None:

@@ -15,7 +15,7 @@ from engine.graphs.graph import AttributionGraph
 
 BOX_HEIGHT = 28.0
 GAP = 18.0  # between boxes of one row
-ROW_PITCH = 74.0
+ROW_PITCH = 60.0
 COLUMN_PITCH = 120.0  # between two tokens, where there is room
 LAYERS_A_ROW = 1.0  # boxes whose mean layers are nearer than this share a row
 

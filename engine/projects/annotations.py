@@ -92,6 +92,22 @@ class TraceEdits:
         ]
         return self._edit(f"Unpin {counted(len(changes), 'node')}", changes)
 
+    def ungroup(self, group: int) -> Edit:
+        """Take a supernode apart; its nodes are pinned, so that they stay in the circuit."""
+        groups = self.groups()
+        removal = groups.remove(group)
+        return self._edit(removal.title, [*removal.changes, *self.pin(groups.present[int(group)].nodes).changes])
+
+    def take_out(self, group: int, node: int) -> Edit:
+        """Take a node out of its supernode; it is pinned, so that it stays in the circuit."""
+        groups = self.groups()
+        if node not in groups.nodes_of(group):
+            raise RequestError("This node is not in that supernode; choose one of its own.")
+        return self._edit(
+            f"Take {counted(1, 'node')} out of its supernode",
+            [*groups.without([node]), *self.pin([node]).changes],
+        )
+
     def leave(self, nodes: Sequence[int]) -> Edit:
         """Take nodes out of the circuit: their pins, and their places in supernodes."""
         members = checked_nodes(nodes, self.n_nodes)

@@ -102,10 +102,12 @@ class GroupEdits:
         """Give a supernode another colour."""
         return self._change(group, f"Colour supernode {short(self._group(group).name)}", colour=_asked_colour(colour))
 
-    def collapse(self, group: int, collapsed: bool) -> Edit:
-        """Draw a supernode as one node, or open it."""
-        title = f"{'Collapse' if collapsed else 'Expand'} supernode {short(self._group(group).name)}"
-        return self._change(group, title, collapsed=bool(collapsed))
+    def collapse(self, groups: Sequence[int], collapsed: bool) -> Edit:
+        """Draw supernodes as one node each, or open them."""
+        chosen = [self._group(group) for group in groups]
+        what = f"supernode {short(chosen[0].name)}" if len(chosen) == 1 else counted(len(chosen), "supernode")
+        after = {**self.present, **{one.id: replace(one, collapsed=bool(collapsed)) for one in chosen}}
+        return self._edit(f"{'Collapse' if collapsed else 'Expand'} {what}", after)
 
     def note(self, group: int, text: str) -> Edit:
         """Write on a supernode what one thinks of it."""
@@ -115,16 +117,31 @@ class GroupEdits:
 
     def nest(self, group: int, parent: int | None) -> Edit:
         """Put a supernode into another, or (None) out of all."""
-        name = short(self._group(group).name)
-        above = parent
+        if parent is not None:
+            return self.put_into(parent, (), [group])
+        return self._change(group, f"Take out {short(self._group(group).name)}", parent=None)
+
+    def put_into(self, parent: int, nodes: Sequence[int], groups: Sequence[int]) -> Edit:
+        """Put nodes and supernodes into a supernode, after those that it holds already."""
+        home, members = self._group(parent), checked_nodes(nodes, self.n_nodes)
+        above: int | None = parent
         while above is not None:
-            if above == group:
+            if above in groups:
                 raise RequestError("A supernode cannot be put into itself; choose another one.")
             above = self._group(above).parent
-        title = (
-            f"Put supernode {name} into {short(self._group(parent).name)}" if parent is not None else f"Take out {name}"
+        after = _without_nodes(self.present, [node for node in members if node not in home.nodes])
+        after[parent] = replace(home, nodes=tuple(dict.fromkeys((*home.nodes, *members))))
+        for group in groups:
+            after[group] = replace(after[self._group(group).id], parent=int(parent))
+        alone = len(groups) == 1 and not members
+        what = (
+            f"supernode {short(self._group(groups[0]).name)}" if alone else counted(len(members) + len(groups), "item")
         )
-        return self._change(group, title, parent=None if parent is None else int(parent))
+        return self._edit(f"Put {what} into {short(home.name)}", after)
+
+    def nodes_of(self, group: int) -> tuple[int, ...]:
+        """A supernode's own nodes; raises `RequestError` for one that is not there."""
+        return self._group(group).nodes
 
     def set_nodes(self, group: int, nodes: Sequence[int]) -> Edit:
         """Replace the nodes of a supernode; those in another one leave it, and without nodes it is removed."""
@@ -137,7 +154,7 @@ class GroupEdits:
         return self._edit(f"Change supernode {short(row.name)}", after)
 
     def remove(self, group: int) -> Edit:
-        """Take a supernode apart; its nodes stay, and supernodes in it move to the one around it."""
+        """Take a supernode apart, and supernodes in it move to the one around it."""
         gone = self._group(group)
         after = {
             number: replace(one, parent=gone.parent) if one.parent == group else one

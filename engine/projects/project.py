@@ -262,7 +262,11 @@ class Project:
 
     def collapse_group(self, trace_id: int, group: int, collapsed: bool) -> EditDone | None:
         """Draw a supernode as one node, or open it."""
-        return self._group_edit(trace_id, lambda groups: groups.collapse(group, collapsed))
+        return self.collapse_groups(trace_id, [group], collapsed)
+
+    def collapse_groups(self, trace_id: int, groups: Sequence[int], collapsed: bool) -> EditDone | None:
+        """The same of several supernodes, in one step."""
+        return self._group_edit(trace_id, lambda edits: edits.collapse(groups, collapsed))
 
     def set_group_note(self, trace_id: int, group: int, text: str, *, merge: str | None = None) -> EditDone | None:
         """Write on a supernode what one thinks of it; `merge` as in `set_label`."""
@@ -273,13 +277,23 @@ class Project:
         """Put a supernode into another, or (None) out of all."""
         return self._group_edit(trace_id, lambda groups: groups.nest(group, parent))
 
+    def put_into_group(
+        self, trace_id: int, parent: int, nodes: Sequence[int], groups: Sequence[int] = ()
+    ) -> EditDone | None:
+        """Put nodes and supernodes into a supernode, in one step."""
+        return self._group_edit(trace_id, lambda edits: edits.put_into(parent, nodes, groups))
+
+    def take_out_of_group(self, trace_id: int, group: int, node: int) -> EditDone | None:
+        """Take a node out of its supernode; it is pinned, so that it stays in the circuit."""
+        return self._edit(trace_id, lambda edits: edits.take_out(group, node))
+
     def set_group_nodes(self, trace_id: int, group: int, nodes: Sequence[int]) -> EditDone | None:
         """Replace the nodes of a supernode; without any it is removed."""
         return self._group_edit(trace_id, lambda groups: groups.set_nodes(group, nodes))
 
     def remove_group(self, trace_id: int, group: int) -> EditDone | None:
-        """Take a supernode apart; its nodes stay, and supernodes in it move to the one around it."""
-        return self._group_edit(trace_id, lambda groups: groups.remove(group))
+        """Take a supernode apart; its nodes are pinned, and supernodes in it move to the one around it."""
+        return self._edit(trace_id, lambda edits: edits.ungroup(group))
 
     def rename_trace(self, trace_id: int, title: str) -> EditDone | None:
         """Give a trace another title."""

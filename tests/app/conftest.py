@@ -57,6 +57,7 @@ def no_questions(monkeypatch: pytest.MonkeyPatch) -> None:
         "open_folder",
         "open_file",
         "text",
+        "long_text",
         "choice",
         "number",
         "confirm",

@@ -189,7 +189,9 @@ def test_taking_nodes_out_of_a_group_ends_with_no_group(open_session: Session, g
     edits.remove_from_group(group, one)
     assert open_session.annotations.groups[0].nodes == (two, three)
     edits.remove_from_group(group, two)
+    edits.remove_from_group(group, three)
     assert open_session.annotations.groups == ()
+    assert open_session.annotations.pins == (one, two, three), "what leaves a group stays in the circuit"
 
 
 def test_nothing_is_written_to_a_project_open_for_reading(
