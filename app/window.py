@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer, Slot
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QApplication, QDockWidget, QMainWindow, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QDockWidget, QMainWindow, QVBoxLayout, QWidget
 
 from app.circuit import CircuitChoice, CircuitDesk, CircuitPage
 from app.commands import Edits, Registry
@@ -32,12 +32,14 @@ from app.menus import Menus
 from app.panels.banner import Banner
 from app.panels.circuit import CircuitPanel
 from app.panels.connections import ConnectionsPanel
+from app.panels.dock_title import DockTitle
 from app.panels.graph_area import GraphArea
 from app.panels.help_sheet import HelpSheet
 from app.panels.inspector import InspectorPanel
 from app.panels.investigation import InvestigationPanel
 from app.panels.palette import CommandPalette
 from app.panels.prompt_bar import PromptBar
+from app.panels.scrolling import scrolled
 from app.panels.shared_panel import SharedPanel
 from app.panels.start_page import StartPage
 from app.panels.status import StatusBar
@@ -54,6 +56,7 @@ HEARTBEAT_MS = 20_000
 DRAFT_PAUSE_MS = 1000
 CLOSE_SECONDS = 5.0
 SAID_MS = 5000
+SIDE_GROWTH = 0.3  # side panels are this power of the text's scale wider
 LEFT, RIGHT = Qt.DockWidgetArea.LeftDockWidgetArea, Qt.DockWidgetArea.RightDockWidgetArea
 
 
@@ -140,16 +143,8 @@ class MainWindow(QMainWindow):
     def _dock(self, name: str, title: str, panel: QWidget) -> QDockWidget:
         dock = QDockWidget(title, self)
         dock.setObjectName(f"dock-{name}")
-        if name == "inspector":
-            # Large text and small screens: what does not fit is reached by scrolling.
-            scroll = QScrollArea()
-            scroll.setFrameShape(QScrollArea.Shape.NoFrame)
-            scroll.setWidgetResizable(True)
-            scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-            scroll.setWidget(panel)
-            dock.setWidget(scroll)
-        else:
-            dock.setWidget(panel)
+        dock.setTitleBarWidget(DockTitle(dock))
+        dock.setWidget(scrolled(panel, grows=name != "inspector"))
         panel.setMinimumWidth(200)
         return dock
 
@@ -171,12 +166,21 @@ class MainWindow(QMainWindow):
         self.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, shared)
         shared.hide()
         left, right = ("investigation", "circuit"), ("inspector", "connections")
+        scale = self.look.text_scale() ** SIDE_GROWTH
         self.resizeDocks([self._docks[name] for name in left], [380, 260], Qt.Orientation.Vertical)
-        self.resizeDocks([self._docks[name] for name in right], [270, 410], Qt.Orientation.Vertical)
+        self.resizeDocks([self._docks[name] for name in right], [340, 340], Qt.Orientation.Vertical)
         self.resizeDocks([self._prompt_dock], [self.prompt_bar.minimumSizeHint().height()], Qt.Orientation.Vertical)
         self.resizeDocks(
-            [self._docks["investigation"], self._docks["inspector"]], [250, 330], Qt.Orientation.Horizontal
+            [self._docks["investigation"], self._docks["inspector"]],
+            [round(250 * scale), round(330 * scale)],
+            Qt.Orientation.Horizontal,
         )
+
+    def fit_text(self, ratio: float) -> None:
+        """Text is `ratio` times as large as before: side panels follow, but leave most to the graph."""
+        sides = [dock for dock in (self._docks["investigation"], self._docks["inspector"]) if not dock.isFloating()]
+        self.resizeDocks(sides, [round(dock.width() * ratio**SIDE_GROWTH) for dock in sides], Qt.Orientation.Horizontal)
+        self.resizeDocks([self._prompt_dock], [self.prompt_bar.minimumSizeHint().height()], Qt.Orientation.Vertical)
 
     def panels(self) -> list[QWidget]:
         """Every part of the window that can be seen, in reading order."""

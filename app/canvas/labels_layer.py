@@ -13,7 +13,7 @@ from app.canvas.stage import Stage
 from engine.graphs.graph import NodeKind
 
 MOST_LABELS = 300
-MOST_FOUND = 40  # of the nodes a search found, the most influential
+MOST_FOUND = 12  # nodes a search found that are all named
 LONGEST = 160.0  # pixels
 ROOMY_ZOOM = 1.4  # from here on features without a label show their number
 _KEPT_TEXTS = 2000
@@ -83,7 +83,9 @@ class LabelsLayer(Layer):
         scene, stage = self.stage.scene, self.stage
         assert scene is not None
         groups = [node for group in scene.groups for node in group.nodes]
-        found = scene.shown_found()[:MOST_FOUND].tolist()
+        # Names of many would cover the nodes they name.
+        found = scene.shown_found().tolist()
+        found = found if len(found) <= MOST_FOUND else []
         wanted = [scene.selected, *scene.lit, *scene.pins, *scene.labels, *groups, *found]
         inner = stage.inner
         wanted = [n for n in dict.fromkeys(wanted) if scene.is_shown(n) and inner.contains(stage.x[n], stage.y[n])]

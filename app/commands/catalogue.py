@@ -62,7 +62,7 @@ def _edit(window: MainWindow) -> list[Command]:
         Command("edit.pin", asked.pin_title, EDIT, hands.toggle_pin, ("P",), "pin", asked.can_annotate, section=1),
         Command("edit.label", "&Label…", EDIT, hands.label, ("L",), "label", asked.can_annotate, section=1,
                 tip="Name the selected node"),
-        Command("edit.label_history", "Label &history…", EDIT, hands.label_history, (), "back",
+        Command("edit.label_history", "Label &history…", EDIT, hands.label_history, (), "history",
                 asked.has_label_history, section=1, tip="See the labels the node had, and give one of them again"),
         Command("edit.copy_name", "&Copy node's name", EDIT, hands.copy_name, ("Ctrl+Shift+C",), "copy",
                 asked.has_selection, section=1),

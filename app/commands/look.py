@@ -37,7 +37,7 @@ class Look:
         except ValueError:
             size = 0.0
         if SMALLEST <= size <= LARGEST:
-            self._set_size(size)
+            self._wear_size(size)
         self._wear()
 
     # ---- theme and text ----------------------------------------------------------------------------------------
@@ -78,14 +78,23 @@ class Look:
         """Text as large as the system says."""
         self._set_size(self._normal_size)
 
+    def text_scale(self) -> float:
+        """How large text is beside what the system says."""
+        return self.app.font().pointSizeF() / self._normal_size
+
     def _set_size(self, size: float) -> None:
-        size = min(max(size, SMALLEST), LARGEST)
+        before = self.app.font().pointSizeF()
+        size = min(max(size, SMALLEST), max(LARGEST, 2 * self._normal_size))
+        self._wear_size(size)
+        self.window.fit_text(size / before)
+        self.window.memory.set_text("text_size", "0" if size == self._normal_size else str(size))
+
+    def _wear_size(self, size: float) -> None:
         font = self.app.font()
         font.setPointSizeF(size)
         self.app.setFont(font)
         # Under a style sheet widgets keep the font they were polished with until the sheet is set again.
         self.app.setStyleSheet(self.app.styleSheet())
-        self.window.memory.set_text("text_size", "0" if size == self._normal_size else str(size))
 
     # ---- the graph ---------------------------------------------------------------------------------------------
 

@@ -18,9 +18,9 @@ from PySide6.QtWidgets import (
 
 from app.panels.connections_model import ConnectionsModel
 from app.panels.find_line import FindLine
-from app.panels.flow import FlowLayout
+from app.panels.flow import FlowRow
 from app.panels.plain import Heading, Hint, MutedLabel, ProblemLabel, tip
-from app.panels.share_bar import ShareBar, ShareDelegate
+from app.panels.share_bar import ROW_ROOM, ShareBar, ShareDelegate
 from app.panels.token_bars import percent
 from app.reading import input_shares
 from app.session import Session
@@ -70,6 +70,8 @@ class ConnectionsTable(QTreeView):
     def _fit_text(self) -> None:
         metrics = self.fontMetrics()
         self.setIndentation(metrics.height())
+        # Three rows can always be read: a panel that is too low for them scrolls.
+        self.setMinimumHeight(self.header().sizeHint().height() + 3 * (metrics.height() + ROW_ROOM) + 4)
         self.header().resizeSection(1, metrics.horizontalAdvance("−0,000") + 14)
         self.header().resizeSection(2, metrics.horizontalAdvance("Share") + 18)
 
@@ -174,7 +176,7 @@ class ConnectionsPanel(QWidget):
         self._show(session.selected)
 
     def _lists(self) -> QWidget:
-        above, below, lists, choices = QWidget(), QWidget(), QWidget(), QWidget()
+        above, below, lists, choices = QWidget(), QWidget(), QWidget(), FlowRow(gap=6)
         top = QVBoxLayout(above)
         top.setContentsMargins(0, 0, 0, 0)
         top.setSpacing(3)
@@ -192,10 +194,8 @@ class ConnectionsPanel(QWidget):
         splitter.addWidget(below)
         splitter.setChildrenCollapsible(False)
         splitter.setSizes([240, 140])
-        line = FlowLayout(choices, gap=6)
-        line.setContentsMargins(0, 0, 0, 0)
-        line.addWidget(self.grouping)
-        line.addWidget(self.sign)
+        choices.flow.addWidget(self.grouping)
+        choices.flow.addWidget(self.sign)
         column = QVBoxLayout(lists)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)

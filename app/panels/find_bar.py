@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shiboken6
-from PySide6.QtCore import QSize, Qt, Slot
+from PySide6.QtCore import Qt, Slot
 from PySide6.QtGui import QAction, QKeyEvent
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QMenu, QToolButton, QVBoxLayout, QWidget
 
@@ -166,5 +166,4 @@ def _button(registry: Registry, command: str) -> QToolButton:
     button = QToolButton()
     button.setDefaultAction(registry.action(command))
     button.setAccessibleName(registry.action(command).command.words)
-    button.setIconSize(QSize(16, 16))
     return button

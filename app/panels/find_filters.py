@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSignalBlocker, QSize, Signal, Slot
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QSizePolicy, QSpinBox, QWidget
+from PySide6.QtWidgets import QComboBox, QLineEdit, QSizePolicy, QSpinBox, QWidget
 
 from app.find_query import SIGN_SCOPE, value_of, with_value
-from app.panels.flow import FlowLayout
+from app.panels.flow import FlowLayout, together
 from app.panels.plain import MutedLabel, tip
 from app.session import Session
 from engine.graphs import KIND_NAMES, AttributionGraph
@@ -31,13 +31,13 @@ class FindFilters(QWidget):
         self.first, self.last = _layer("Lowest layer"), _layer("Highest layer")
         self.token = _choice("Token of the prompt", [(ANY, "")])
         self.token.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.token.setMinimumContentsLength(8)
+        self.token.setMinimumContentsLength(6)
         self.sign = _choice("Sign of the effect on the target", [(ANY, ""), ("positive", "+"), ("negative", "-")])
         self.sign.setToolTip(tip(SIGN_SCOPE))
         self.activation = _amount("Smallest activation", "2.5")
         self.influence = _amount("Smallest influence", "1%")
         self.influence_title = MutedLabel("Influence ≥")
-        line = FlowLayout(self, gap=14)
+        line = FlowLayout(self, gap=9)
         line.setContentsMargins(8, 0, 8, 4)
         for title, controls in (
             (MutedLabel("Kind"), (self.kind,)),
@@ -47,7 +47,7 @@ class FindFilters(QWidget):
             (MutedLabel("Activation ≥"), (self.activation,)),
             (self.influence_title, (self.influence,)),
         ):
-            line.addWidget(_together(title, *controls))
+            line.addWidget(together(title, *controls))
         policy = self.sizePolicy()
         policy.setHeightForWidth(True)
         policy.setVerticalPolicy(QSizePolicy.Policy.Minimum)
@@ -151,7 +151,7 @@ class _AmountField(QLineEdit):
 
     def sizeHint(self) -> QSize:
         hint = super().sizeHint()
-        hint.setWidth(self.fontMetrics().horizontalAdvance("000000") + 16)
+        hint.setWidth(self.fontMetrics().horizontalAdvance("00000") + 16)
         return hint
 
 
@@ -162,13 +162,3 @@ def _amount(name: str, example: str) -> QLineEdit:
     field.setToolTip(tip(f"A number, such as {example}"))
     field.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
     return field
-
-
-def _together(*parts: QWidget) -> QWidget:
-    holder = QWidget()
-    row = QHBoxLayout(holder)
-    row.setContentsMargins(0, 0, 0, 0)
-    row.setSpacing(5)
-    for part in parts:
-        row.addWidget(part)
-    return holder

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QMargins, QPoint, QRect, QSize, Qt
-from PySide6.QtWidgets import QLayout, QLayoutItem, QWidget
+from PySide6.QtCore import QEvent, QMargins, QPoint, QRect, QSize, Qt
+from PySide6.QtWidgets import QHBoxLayout, QLayout, QLayoutItem, QSizePolicy, QWidget
 
 
 class FlowLayout(QLayout):
@@ -65,16 +65,62 @@ class FlowLayout(QLayout):
                 continue
             size = item.sizeHint().boundedTo(QSize(max(room.width(), item.minimumSize().width()), 10_000))
             if x > room.x() and x + size.width() > room.x() + room.width():
-                self._set(row, y, line, move)
+                if move:
+                    self._set(row, y, line, room.x() + room.width())
                 x, y, line, row = room.x(), y + line + self._line_gap, 0, []
             row.append((item, x, size))
             x += size.width() + self._gap
             line = max(line, size.height())
-        self._set(row, y, line, move)
+        if move:
+            self._set(row, y, line, room.x() + room.width())
         return y + line - rect.y() + self.contentsMargins().bottom()
 
     @staticmethod
-    def _set(row: list[tuple[QLayoutItem, int, QSize]], y: int, line: int, move: bool) -> None:
-        if move:
-            for item, x, size in row:
-                item.setGeometry(QRect(QPoint(x, y + (line - size.height()) // 2), size))
+    def _set(row: list[tuple[QLayoutItem, int, QSize]], y: int, line: int, right: int) -> None:
+        """Place one line; what is left of it goes to the items that expand, in equal parts."""
+        growing = [item for item, _, _ in row if _grows(item)]
+        left = right - (row[-1][1] + row[-1][2].width()) if row else 0
+        extra, moved = (max(left, 0) // len(growing) if growing else 0), 0
+        for item, x, size in row:
+            grown = extra if item in growing else 0
+            place = QPoint(x + moved, y + (line - size.height()) // 2)
+            item.setGeometry(QRect(place, QSize(size.width() + grown, size.height())))
+            moved += grown
+
+
+def _grows(item: QLayoutItem) -> bool:
+    """Whether a widget itself asks for more: what is inside it does not count."""
+    widget = item.widget()
+    return widget is not None and widget.sizePolicy().horizontalPolicy() == QSizePolicy.Policy.Expanding
+
+
+class FlowRow(QWidget):
+    """A widget around a flow: as high as its lines take, wherever it is, docks included."""
+
+    def __init__(self, parent: QWidget | None = None, *, gap: int = 10) -> None:
+        super().__init__(parent)
+        self.flow = FlowLayout(self, gap=gap)
+        self.flow.setContentsMargins(0, 0, 0, 0)
+        policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
+
+    def event(self, event: QEvent) -> bool:
+        """Not every layout above asks for the height that a width takes: it is set."""
+        done = super().event(event)
+        if event.type() in (QEvent.Type.Resize, QEvent.Type.LayoutRequest, QEvent.Type.Show):
+            height = self.flow.heightForWidth(self.width())
+            if height != self.minimumHeight():
+                self.setMinimumHeight(height)
+        return done
+
+
+def together(*parts: QWidget) -> QWidget:
+    """Widgets that stay side by side in a flow."""
+    holder = QWidget()
+    row = QHBoxLayout(holder)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(5)
+    for part in parts:
+        row.addWidget(part)
+    return holder

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLineEdit,
+    QSizePolicy,
     QSpinBox,
     QStackedWidget,
     QToolButton,
@@ -21,6 +22,7 @@ from app.dropped_files import TextBox
 from app.panels.aim import AimPicker
 from app.panels.banner import Banner
 from app.panels.chips import ChipStrip
+from app.panels.flow import FlowRow
 from app.panels.model_picker import FeaturesPicker, ModelPicker
 from app.panels.plain import Hint, MutedLabel
 from app.panels.token_bars import TokenBars
@@ -65,7 +67,7 @@ class PromptBar(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(8, 6, 8, 6)
         outer.setSpacing(6)
-        outer.addLayout(self._controls())
+        outer.addWidget(self._controls())
         outer.addLayout(self._body())
         outer.addWidget(self.banner)
         self._connect()
@@ -107,9 +109,14 @@ class PromptBar(QWidget):
         button.setObjectName(f"button-{command_id}")
         return button
 
-    def _controls(self) -> QHBoxLayout:
-        row = QHBoxLayout()
-        row.setSpacing(6)
+    def _controls(self) -> QWidget:
+        """What is read, and what is done with it: side by side, or below each other with large text."""
+        reading, doing = QWidget(), QWidget()
+        row, row_after = QHBoxLayout(reading), QHBoxLayout(doing)
+        for part in (row, row_after):
+            part.setContentsMargins(0, 0, 0, 0)
+            part.setSpacing(6)
+        reading.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         beside = Qt.ToolButtonStyle.ToolButtonTextBesideIcon
         row.addWidget(MutedLabel("Model"))
         row.addWidget(self.models, 3)
@@ -120,15 +127,18 @@ class PromptBar(QWidget):
         row.addWidget(self.chat)
         row.addWidget(self.system, 2)
         row.addStretch(1)
-        row.addWidget(self.count)
-        row.addWidget(self._button("trace.generate", beside))
-        row.addSpacing(8)
-        row.addWidget(self.aim)
+        row_after.addWidget(self.count)
+        row_after.addWidget(self._button("trace.generate", beside))
+        row_after.addSpacing(8)
+        row_after.addWidget(self.aim)
         self.trace_button = self._button("trace.run", beside)
         self.trace_button.setObjectName("primary")
         self.restyle()
-        row.addWidget(self.trace_button)
-        return row
+        row_after.addWidget(self.trace_button)
+        controls = FlowRow(gap=14)
+        controls.flow.addWidget(reading)
+        controls.flow.addWidget(doing)
+        return controls
 
     def _body(self) -> QGridLayout:
         self.chip_stack = QStackedWidget()
@@ -157,7 +167,7 @@ class PromptBar(QWidget):
         """Two lines of prompt and two rows of chips beside four rows of bars, whatever the size of text."""
         metrics = self.fontMetrics()
         self.editor.setFixedHeight(2 * metrics.lineSpacing() + 14)
-        self.chip_stack.setMinimumHeight(2 * (metrics.height() + 8))
+        self.chip_stack.setMinimumHeight(2 * (metrics.height() + 6))
         self.bar_stack.setFixedSize(QSize(22 * metrics.height(), 4 * (metrics.height() + 5) + 6))
 
     def changeEvent(self, event: QEvent) -> None:

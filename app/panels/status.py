@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QStatusBar, QToolButton
 from app.commands import Registry
 from app.jobs import Job, Outcome
 from app.panels.model_picker import gigabytes
-from app.panels.plain import MutedLabel, PlainLabel, tip
+from app.panels.plain import ElidedLabel, MutedLabel, PlainLabel, tip
 from app.panels.token_bars import percent
 from app.runs import Runs
 from app.session import Session
@@ -89,7 +89,7 @@ class StatusBar(QStatusBar):
         self.model = MutedLabel()
         self.memory = MutedLabel()
         self.job = JobStrip(runs, registry)
-        self.scores = [PlainLabel() for _ in range(4)]
+        self.scores = [ElidedLabel() for _ in range(4)]
         for label in self.scores:
             label.setContentsMargins(10, 0, 0, 0)
         self.setContentsMargins(8, 0, 8, 0)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, QTimer, Slot
-from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QSlider, QToolButton, QWidget
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QSizePolicy, QSlider, QToolButton, QWidget
 
 from app.commands import Registry
+from app.panels.flow import FlowRow, together
 from app.panels.plain import MutedLabel, PlainLabel, tip
 from app.session import Session
 
@@ -58,27 +59,26 @@ class ViewStrip(QWidget):
         self.hide_bos.setToolTip("Hide the nodes at the start token")
         self.readout = MutedLabel()
         self.readout.setObjectName("view-readout")
-        row = QHBoxLayout(self)
-        row.setContentsMargins(8, 4, 8, 4)
-        row.setSpacing(6)
+        buttons = []
         for command in STRIP_COMMANDS:
             button = QToolButton()
             button.setDefaultAction(registry.action(command))
             button.setAccessibleName(registry.action(command).command.words)
-            row.addWidget(button)
-        row.addSpacing(8)
-        row.addWidget(MutedLabel("Influence"))
-        row.addWidget(self.influence, 1)
-        row.addWidget(self.influence_value)
-        row.addSpacing(8)
-        row.addWidget(MutedLabel("Edges"))
-        row.addWidget(self.edges, 1)
-        row.addWidget(self.edges_value)
-        row.addSpacing(8)
-        row.addWidget(self.hide_errors)
-        row.addWidget(self.hide_bos)
-        row.addStretch(2)
-        row.addWidget(self.readout)
+            buttons.append(button)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(8, 4, 8, 4)
+        parts = FlowRow(gap=16)
+        for widgets in (
+            buttons,
+            (MutedLabel("Influence"), self.influence, self.influence_value),
+            (MutedLabel("Edges"), self.edges, self.edges_value),
+            (self.hide_errors, self.hide_bos),
+        ):
+            parts.flow.addWidget(together(*widgets))
+        self.readout.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self.readout.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        parts.flow.addWidget(self.readout)
+        row.addWidget(parts)
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(REST_MS)

@@ -78,7 +78,7 @@ QMenu::item:disabled {{ color: {t.disabled}; background: transparent; }}
 QMenu::separator {{ height: 1px; background: {t.border}; margin: 4px 0; }}
 QMenu::icon {{ padding-left: 6px; }}
 QToolBar {{ border: none; border-bottom: 1px solid {t.border}; padding: 3px 6px; spacing: 4px; }}
-QToolButton {{ border: 1px solid transparent; border-radius: 4px; padding: 3px; }}
+QToolButton {{ border: 1px solid transparent; border-radius: 4px; padding: 3px; icon-size: 1.1em; }}
 QToolButton:hover {{ background: {t.hover}; }}
 QToolButton:checked, QToolButton:pressed {{ background: {t.selection}; }}
 QToolButton:focus {{ border-color: {t.accent}; }}

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from app.commands.catalogue import all_commands
+from app.commands.reference import as_markdown
 from app.window import MainWindow
 
 HERE = Path(__file__).parent
@@ -24,3 +25,11 @@ def test_every_command_has_a_test(window: MainWindow) -> None:
     assert not missing, f"no test is marked with @pytest.mark.command of: {', '.join(missing)}"
     gone = sorted(marked() - there)
     assert not gone, f"tests are marked with commands that are not there: {', '.join(gone)}"
+
+
+def test_the_page_of_commands_is_current(window: MainWindow) -> None:
+    written = (HERE.parent.parent / "docs" / "commands.md").read_text(encoding="utf-8")
+    page = as_markdown(window.registry)
+    assert page == written, "the commands have changed: run `make commands` and commit docs/commands.md"
+    for action in window.registry.actions():
+        assert f"| {action.command.name} |" in page
