@@ -187,9 +187,9 @@ class MainWindow(QMainWindow):
         docks = {name: dock for name, dock in self._docks.items() if dock.isVisible()}
         left = [dock for dock in docks.values() if self.dockWidgetArea(dock) == LEFT]
         others = [dock for dock in docks.values() if self.dockWidgetArea(dock) != LEFT]
-        parts = [self.area.canvas, self.area.circuit.diagram, self.area.circuit.side, self.area.table.table]
-        graph = parts if self.session.graph is not None else [self.start]
-        return [self.prompt_bar, *left, *(part for part in graph if part.isVisible()), *others]
+        circuit = (self.area.circuit.diagram, self.area.circuit.side)
+        middle = (self.start, self.area.canvas, *circuit, self.area.table.table, self.area.compare)
+        return [self.prompt_bar, *left, *(part for part in middle if part.isVisible()), *others]
 
     def show_dock(self, name: str) -> None:
         """Bring a panel to the front."""

@@ -22,9 +22,9 @@ def as_markdown(registry: Registry) -> str:
     for menu in MENUS:
         rows = [_row(action.command) for action in registry.of_menu(menu)]
         parts.append(
-            f"## {menu.replace('&', '')}\n\n| command | keys | what it does |\n|---|---|---|\n" + "\n".join(rows)
+            f"## {menu.replace('&', '')}\n\n| command | keys | what it does |\n|---|---|---|\n" + "\n".join([*rows, ""])
         )
-    return "\n".join(parts) + "\n"
+    return "\n".join(parts)
 
 
 def _row(command: Command) -> str:

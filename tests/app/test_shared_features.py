@@ -82,6 +82,7 @@ def test_a_click_opens_the_feature_in_the_trace_that_was_clicked(three: MainWind
         )
 
 
+@pytest.mark.command("trace.shared")
 def test_labels_are_listed_and_rows_are_sorted_and_filtered(three: MainWindow, qtbot: QtBot) -> None:
     find(three, qtbot, [0, 1])
     table = three.shared.table
