@@ -28,6 +28,7 @@ class ComparisonDesk(QObject):
         self.only: Mark | None = None
         self.left_node = self.right_node = NOTHING
         self._wanted: tuple[int, int] | None = None
+        self._n_traces = 0
         self._before: int | None = None  # the trace that was open when comparing began
         session.traceChanged.connect(self._trace_changed)
         session.tracesChanged.connect(self._traces_changed)
@@ -53,8 +54,8 @@ class ComparisonDesk(QObject):
         return [row for row in project.traces() if row.id != open_now]
 
     def can_compare(self) -> bool:
-        """A trace is open and the project has another one."""
-        return bool(self.others())
+        """A trace is open and the project has another one; asked often."""
+        return self.session.trace_id is not None and self._n_traces > 1
 
     def compare(self, left: int, right: int) -> None:
         """Put two traces side by side; what was open before comes back with `close`."""
@@ -125,7 +126,9 @@ class ComparisonDesk(QObject):
     def _traces_changed(self) -> None:
         """The right trace may be gone."""
         project = self.session.project
-        if self._wanted is not None and (project is None or self.right not in [row.id for row in project.traces()]):
+        numbers = [] if project is None else [row.id for row in project.traces()]
+        self._n_traces = len(numbers)
+        if self._wanted is not None and self.right not in numbers:
             self._forget()
 
     # ---- what is shown -----------------------------------------------------------------------------------------

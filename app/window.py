@@ -191,9 +191,12 @@ class MainWindow(QMainWindow):
         middle = (self.start, self.area.canvas, *circuit, self.area.table.table, self.area.compare)
         return [self.prompt_bar, *left, *(part for part in middle if part.isVisible()), *others]
 
-    def show_dock(self, name: str) -> None:
-        """Bring a panel to the front."""
+    def show_dock(self, name: str, height: int = 0) -> None:
+        """Bring a panel to the front; one that was hidden gets `height` pixels where that is said."""
+        hidden = self._docks[name].isHidden()
         self._docks[name].show()
+        if hidden and height:
+            self.resizeDocks([self._docks[name]], [height], Qt.Orientation.Vertical)
         self._docks[name].raise_()
 
     def _connect(self) -> None:

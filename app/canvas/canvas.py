@@ -56,7 +56,7 @@ class GraphCanvas(QWidget):
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self._held = False
         self._grouping = False
-        self._empty_text = EMPTY
+        self._empty_text, self._hidden_text = EMPTY, ALL_HIDDEN
         self._surface = Surface(self, current_theme())
         self._stage = self._surface.stage
         self._legend = LegendBar(self._surface, self)
@@ -195,6 +195,11 @@ class GraphCanvas(QWidget):
     def set_empty_message(self, text: str) -> None:
         """What is said while there is no graph: what is missing, and what would fill the place."""
         self._empty_text = text
+        self._show_state()
+
+    def set_hidden_message(self, text: str = ALL_HIDDEN) -> None:
+        """What is said while a view hides every node."""
+        self._hidden_text = text
         self._show_state()
 
     def fit(self) -> None:
@@ -446,7 +451,7 @@ class GraphCanvas(QWidget):
     def _show_state(self) -> None:
         """Between a drawing and a sentence that says what is missing."""
         scene = self._stage.scene
-        text = self._empty_text if scene is None else ("" if len(scene.shown) else ALL_HIDDEN)
+        text = self._empty_text if scene is None else ("" if len(scene.shown) else self._hidden_text)
         self._empty.setText(text)
         self._empty.setVisible(bool(text))
         self._legend.setVisible(scene is not None)

@@ -12,6 +12,7 @@ from app.dialogs import Ask
 if TYPE_CHECKING:
     from app.window import MainWindow
 
+SHARED_HEIGHT = 230  # of the panel when it is first shown, in pixels
 TRACE, GO, VIEW = "&Trace", "&Go", "&View"
 CLASSES: tuple[tuple[str, str, Mark | None, str], ...] = (
     ("all", "All", None, "Show the nodes of all classes"),
@@ -53,7 +54,7 @@ class Comparing:
         """Find the features that the chosen traces share."""
         chosen = self.window.investigation.traces.chosen()
         if len(chosen) > 1:
-            self.window.show_dock("shared")
+            self.window.show_dock("shared", SHARED_HEIGHT)
         self.window.shared.find(chosen)
 
     def is_open(self) -> bool:

@@ -35,6 +35,7 @@ FILTERS: tuple[tuple[str, Mark | None], ...] = (
     ("view.compare.only_right", Mark.ONLY_RIGHT),
 )
 WAITING = "Reading the two graphs…"
+NONE_OF_CLASS = "This side has no nodes of the class that is shown."
 LEFT_ONLY = "Pins and labels belong to the graph at the left; exchange the two to edit this one."
 
 
@@ -259,6 +260,8 @@ class ComparePage(QWidget):
         found, desk = self.desk.pairing, self.desk
         if found is None:
             return
+        for canvas in (self.left, self.right):
+            canvas.set_hidden_message(*((NONE_OF_CLASS,) if desk.only is not None else ()))
         views = found.views(self.session.settings, desk.left_node, desk.right_node, desk.only)
         for canvas, view in zip((self.left, self.right), views, strict=True):
             canvas.set_view(view)

@@ -83,6 +83,7 @@ class GraphArea(QWidget):
         column.addWidget(self.strip)
         column.addWidget(self.find_bar)
         self.compare = ComparePage(session, desk, edits, registry)
+        self._late = False
         self.graphs = QStackedWidget()
         self.graphs.addWidget(self.splitter)
         self.graphs.addWidget(self.compare)
@@ -121,6 +122,8 @@ class GraphArea(QWidget):
     @Slot()
     def _show_pair(self) -> None:
         self.graphs.setCurrentIndex(1 if self.compare.desk.is_open else 0)
+        if self._late:
+            self._show_view()
 
     def show_lower(self, page: QWidget) -> None:
         """Bring the circuit's diagram or the node table to the front."""
@@ -161,7 +164,8 @@ class GraphArea(QWidget):
 
     @Slot()
     def _show_view(self) -> None:
-        if self.session.view is not None:
+        self._late = self.shown_canvas is not self.canvas  # drawn when two graphs are no longer compared
+        if self.session.view is not None and not self._late:
             self.canvas.set_view(self.session.view)
 
     @Slot()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, QTimer, Slot
-from PySide6.QtGui import QColor, QContextMenuEvent, QFont, QFontMetrics, QGuiApplication, QPainter
+from PySide6.QtGui import QColor, QContextMenuEvent, QFont, QFontMetrics, QGuiApplication, QPainter, QPalette
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QMenu,
@@ -24,7 +24,7 @@ from app.dropped_files import TextBox
 from app.panels.banner import Banner
 from app.panels.plain import Heading, Hint, MutedLabel, tip
 from app.session import Session
-from app.theme import current_theme
+from app.theme import current_theme, theme_watcher
 from engine.graphs.titles import ARROW
 from engine.graphs.visible_text import visible_text
 from engine.projects import TraceRow, TreeEntry
@@ -96,7 +96,17 @@ class TraceList(QTreeWidget):
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setItemDelegate(_TraceDelegate(self))
         self.setMouseTracking(True)
+        theme_watcher().changed.connect(self._restyle)
+        self._restyle()
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+
+    @Slot()
+    def _restyle(self) -> None:
+        """Rows are painted by hand; what is left of a row in a folder is chosen in the same quiet colour."""
+        palette = self.palette()
+        palette.setColor(QPalette.ColorRole.Highlight, QColor(current_theme().selection))
+        palette.setColor(QPalette.ColorRole.HighlightedText, QColor(current_theme().text))
+        self.setPalette(palette)
 
     def show_traces(self, rows: list[TraceRow], current: int | None, entries: list[TreeEntry]) -> None:
         """Show the project's traces in the folders they are in; `current` is the open one."""

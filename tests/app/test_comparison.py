@@ -155,6 +155,10 @@ def test_one_class_alone(page: ComparePage, two: MainWindow, qtbot: QtBot, comma
     for scene in found.scenes:
         assert scene.marks is not None
         assert (scene.marks[scene.shown] == mark).all()
+    empty = page.right if mark is Mark.ONLY_LEFT else page.left
+    message = empty._empty
+    assert message.isVisible() == (mark is Mark.ONLY_LEFT)
+    assert not message.isVisible() or "class" in message.text()
     two.registry.run("view.compare.all")
     assert page.filters[0].isChecked() and not button.isChecked()
     assert len(found.scenes[0].shown) > rows.rowCount() - 30
@@ -187,6 +191,10 @@ def test_a_shared_node_is_shown_on_both_sides_or_on_none(page: ComparePage, two:
     qtbot.waitUntil(lambda: len(found.scenes[1].shown) < before)
     ours, theirs = (scene.node_shown for scene in found.scenes)
     assert (ours[found.comparison.left] == theirs[found.comparison.right]).all()
+    two.registry.run("trace.compare_close")
+    scene, view = two.area.canvas._stage.scene, two.session.view
+    assert scene is not None and view is not None
+    assert (scene.node_shown == view.nodes).all(), "the one graph does not follow the slider that was moved meanwhile"
 
 
 @pytest.mark.command("trace.compare", "trace.compare_swap", "trace.compare_close")
