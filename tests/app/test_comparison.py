@@ -155,9 +155,8 @@ def test_one_class_alone(page: ComparePage, two: MainWindow, qtbot: QtBot, comma
     for scene in found.scenes:
         assert scene.marks is not None
         assert (scene.marks[scene.shown] == mark).all()
-    empty = page.right if mark is Mark.ONLY_LEFT else page.left
-    message = empty._empty
-    assert message.isVisible() == (mark is Mark.ONLY_LEFT)
+    message = (page.right if mark is Mark.ONLY_LEFT else page.left)._empty
+    assert message.isVisible() == (mark in (Mark.ONLY_LEFT, Mark.ONLY_RIGHT))
     assert not message.isVisible() or "class" in message.text()
     two.registry.run("view.compare.all")
     assert page.filters[0].isChecked() and not button.isChecked()
