@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 from PySide6.QtCore import QBuffer, QByteArray, QIODevice, QMarginsF, QRectF, QSizeF
 from PySide6.QtGui import QColor, QGuiApplication, QImage, QPageLayout, QPageSize, QPainter, QPdfWriter
@@ -15,7 +18,9 @@ from engine.whole_files import written_whole
 LARGEST_SIDE = 16_000  # pixels; a wider picture is scaled down to this
 LARGEST_PAGE = 14_400.0  # points: PDF allows no more
 POINTS = 0.75  # of a CSS pixel, which SVG counts in
-ENDINGS = (".svg", ".pdf", ".png")
+PIECE = 8  # shapes painted without a pause
+SVG = "http://www.w3.org/2000/svg"
+ElementTree.register_namespace("", SVG)
 
 _application: QGuiApplication | None = None
 
@@ -50,7 +55,7 @@ def render_svg(text: str, scale: float) -> QImage:
     painter.setRenderHints(QPainter.RenderHint.Antialiasing | QPainter.RenderHint.TextAntialiasing)
     # Only a rectangular clip takes Qt's fast path for thin translucent lines.
     painter.setClipRect(image.rect())
-    renderer.render(painter)
+    _paint(text, painter, QRectF(image.rect()))
     painter.end()
     return image
 
@@ -71,9 +76,27 @@ def render_pdf(text: str) -> bytes:
     # The renderer scales to the page; a fine grid keeps thin lines thin.
     writer.setResolution(1200)
     painter = QPainter(writer)
-    renderer.render(painter, QRectF(0, 0, writer.width(), writer.height()))
+    _paint(text, painter, QRectF(0, 0, writer.width(), writer.height()))
     painter.end()
     return bytes(packed.data())
+
+
+def _paint(text: str, painter: QPainter, ground: QRectF) -> None:
+    """Paint in pieces of a few shapes: while one is painted Python waits, and the window with it."""
+    for piece in _pieces(text):
+        QSvgRenderer(QByteArray(piece)).render(painter, ground)
+        time.sleep(0)  # hands Python's lock over: the window's thread may be waiting for it
+
+
+def _pieces(text: str) -> Iterator[bytes]:
+    """Drawings that painted over each other are the whole; of our own SVG, whose groups only give names."""
+    root = ElementTree.fromstring(text)
+    for child in root:
+        shapes = list(child) if child.tag == f"{{{SVG}}}g" and not set(child.attrib) - {"id"} else [child]
+        for start in range(0, len(shapes), PIECE):
+            piece = ElementTree.Element(root.tag, root.attrib)
+            piece.extend(shapes[start : start + PIECE])
+            yield ElementTree.tostring(piece)
 
 
 def _ensure_application() -> None:

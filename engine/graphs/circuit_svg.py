@@ -21,7 +21,8 @@ from engine.graphs.visible_text import visible_text
 
 MARGIN, LEGEND = 28.0, 34.0
 HEAD, FOOT = 20.0, 22.0  # for a title above and a caption below
-NARROWEST = 420.0  # room for the legend
+LEGEND_WORDS = "edges: share of the target's input from outside, for (green) and against (purple)"
+LEGEND_SIZE = 10.0
 WIDEST_EDGE = 9.0  # pixels, of an edge that is all of its target's input
 LONGEST_NAME = 28  # characters
 MOST_EDGES = 400
@@ -55,7 +56,8 @@ def circuit_svg(
     head, foot = (HEAD, FOOT) if caption else (0.0, 0.0)
     y = top - centres[:, 1] + MARGIN + BOX_HEIGHT / 2 + head
     words = (visible_text(title.strip()), visible_text(caption.strip())) if caption else ()
-    width = max(right - left + 2 * MARGIN, NARROWEST, *(text_width(text, TEXT) + 2 * MARGIN for text in words))
+    narrowest = text_width(LEGEND_WORDS, LEGEND_SIZE) * 1.06 + 2 * MARGIN + 50  # other fonts are a little wider
+    width = max(right - left + 2 * MARGIN, narrowest, *(text_width(text, TEXT) + 2 * MARGIN for text in words))
     x += (width - (right - left + 2 * MARGIN)) / 2
     height = top - bottom + BOX_HEIGHT + 2 * MARGIN + LEGEND + head + foot
     size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
@@ -105,13 +107,12 @@ def _box(graph: AttributionGraph, box: Box, x: float, y: float, width: float, co
 
 
 def _legend(y: float, colours: GraphColours) -> list[str]:
-    words = "edges: share of the target's input from outside, for (green) and against (purple)"
     return [
         f'<line x1="{MARGIN:g}" y1="{y:.1f}" x2="{MARGIN + 18:g}" y2="{y:.1f}" stroke="{colours.positive}" '
         'stroke-width="3"/>',
         f'<line x1="{MARGIN + 24:g}" y1="{y:.1f}" x2="{MARGIN + 42:g}" y2="{y:.1f}" stroke="{colours.negative}" '
         'stroke-width="3"/>',
-        text_line(MARGIN + 50, y + 4, words, colours.muted, size=10),
+        text_line(MARGIN + 50, y + 4, LEGEND_WORDS, colours.muted, size=LEGEND_SIZE),
     ]
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtGui import QImage
+from PySide6.QtCore import QByteArray
+from PySide6.QtGui import QColor, QImage, QPainter
+from PySide6.QtSvg import QSvgRenderer
 from PySide6.QtWidgets import QApplication
 
 from app.canvas.picture import LARGEST_PAGE, LARGEST_SIDE, render_pdf, render_svg, write_drawing
@@ -39,6 +41,21 @@ def test_a_png_is_the_svg_in_pixels(qapp: QApplication, tmp_path: Path) -> None:
     assert {"#dfe4ea", "#8c7640", "#e6e9ed"} <= colours
     assert os.listdir(tmp_path) == ["a.png"]  # noqa: PTH208
     assert np.count_nonzero(graph.kind == NodeKind.LOGIT) > 0
+
+
+def test_painted_in_pieces_it_is_the_same(qapp: QApplication) -> None:
+    graph = build_graph(n_features=60)
+    view = View(np.ones(graph.n_nodes, dtype=bool), np.ones(graph.n_edges, dtype=bool))
+    text = svg_text(graph, view, title="<A> & title", labels={9: "a <label>"}, pins=(9,))
+    found = render_svg(text, 1.0)
+    whole = QImage(found.size(), found.format())
+    whole.fill(QColor("#ffffff"))
+    painter = QPainter(whole)
+    painter.setRenderHints(QPainter.RenderHint.Antialiasing | QPainter.RenderHint.TextAntialiasing)
+    painter.setClipRect(whole.rect())
+    QSvgRenderer(QByteArray(text.encode())).render(painter)
+    painter.end()
+    assert found == whole
 
 
 def test_a_huge_picture_is_scaled_down(qapp: QApplication) -> None:
