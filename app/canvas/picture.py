@@ -20,6 +20,7 @@ LARGEST_PAGE = 14_400.0  # points: PDF allows no more
 POINTS = 0.75  # of a CSS pixel, which SVG counts in
 PIECE = 8  # shapes painted without a pause
 SVG = "http://www.w3.org/2000/svg"
+_WHOLE = frozenset({"opacity", "filter", "mask", "clip-path"})  # of a group: they are for all of it together
 ElementTree.register_namespace("", SVG)
 
 _application: QGuiApplication | None = None
@@ -89,13 +90,16 @@ def _paint(text: str, painter: QPainter, ground: QRectF) -> None:
 
 
 def _pieces(text: str) -> Iterator[bytes]:
-    """Drawings that painted over each other are the whole; of our own SVG, whose groups only give names."""
+    """Drawings that painted over each other are the whole; groups are divided, and each part has its attributes."""
     root = ElementTree.fromstring(text)
     for child in root:
-        shapes = list(child) if child.tag == f"{{{SVG}}}g" and not set(child.attrib) - {"id"} else [child]
-        for start in range(0, len(shapes), PIECE):
-            piece = ElementTree.Element(root.tag, root.attrib)
-            piece.extend(shapes[start : start + PIECE])
+        divided = child.tag == f"{{{SVG}}}g" and _WHOLE.isdisjoint(child.attrib)
+        for start in range(0, len(child) if divided else 1, PIECE):
+            piece, part = ElementTree.Element(root.tag, root.attrib), child
+            if divided:
+                part = ElementTree.Element(child.tag, child.attrib)
+                part.extend(child[start : start + PIECE])
+            piece.append(part)
             yield ElementTree.tostring(piece)
 
 
