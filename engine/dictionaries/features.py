@@ -57,8 +57,12 @@ class LayerFeatures(Protocol):
     def has_skip(self) -> bool:
         """Whether a linear bypass of the MLP is passed on the way down (`pull_skip`)."""
 
-    def written_rows(self) -> Tensor | None:
-        """(S, d) what each active feature writes; None where they are too many, or write at several layers."""
+    @property
+    def can_list(self) -> bool:
+        """Whether `written_rows` may be asked: not of too many features, or of such as write at several layers."""
+
+    def written_rows(self, some: slice) -> Tensor:
+        """(k, d) what these active features write."""
 
     def edges(self, gradient: Tensor) -> Tensor:
         """Direct effects (n, S') of the features at the first T' positions, for gradients (T', n, d) after the MLP."""

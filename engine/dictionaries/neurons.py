@@ -29,6 +29,7 @@ class NeuronLayer:
 
     error: Tensor | None = None
     has_skip = False
+    can_list = False
 
     def __init__(self, mlp: MlpWeights, record: LayerRecord, layer: int) -> None:
         self.write_layers = range(layer, layer + 1)
@@ -69,9 +70,15 @@ class NeuronLayer:
         """(S,) the neuron's value h."""
         return self._value.reshape(-1)
 
-    def written_rows(self) -> Tensor | None:
-        """Every neuron at every position: too many to lay out."""
-        return None
+    def written_rows(self, some: slice) -> Tensor:
+        """(k, d) what these neurons write; all of them are too many."""
+        index = torch.arange(len(self.activation), device=self._value.device)[some]
+        position, neuron = index // self._width, index % self._width
+        rows = self._mlp.w_down[:, neuron].T.to(self._value.dtype) * self._value[position, neuron, None]
+        post = self._record.mlp_post_norm
+        if post is None:
+            return rows
+        return (rows - rows.mean(-1, keepdim=True) if post.centred else rows) * post.scale[position]
 
     def edges(self, gradient: Tensor) -> Tensor:
         """(n, T' * m) direct effects h * (W_down^T gradient), the post-norm's frozen scale included."""

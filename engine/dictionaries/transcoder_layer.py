@@ -57,13 +57,16 @@ class TranscoderLayer:
         self._written = {}
         self._records = records
 
-    def _decoder_rows(self, transcoder: Transcoder, at: int, record: LayerRecord) -> Tensor:
+    def _decoder_rows(self, at: int, some: slice) -> Tensor:
+        transcoder = self.transcoder
+        assert transcoder is not None
+        feature, activation = self.feature[some], self.activation[some]
         place = at - self.layer if len(transcoder.w_dec.shape) == 3 else None
-        rows = take_rows(transcoder.w_dec, self.feature, place).to(self.activation.dtype)
-        share = transcoder.written_share(self.feature, self.activation, at - self.layer)
+        rows = take_rows(transcoder.w_dec, feature, place).to(activation.dtype)
+        share = transcoder.written_share(feature, activation, at - self.layer)
         if share is not None:
             rows = rows * share[:, None]
-        return to_residual(rows, record, transcoder.writes, self.position)
+        return to_residual(rows, self._records[at], transcoder.writes, self.position[some])
 
     def written_at(self, layer: int) -> Tensor:
         """(S, d) what each feature really writes at a layer."""
@@ -74,21 +77,26 @@ class TranscoderLayer:
         """Whether the transcoder has an affine skip."""
         return self.transcoder is not None and self.transcoder.w_skip is not None
 
-    def written_rows(self) -> Tensor | None:
-        """(S, d) what each feature writes, where it writes at its own layer only."""
-        return self.written_at(self.layer) if len(self.write_layers) == 1 else None
+    @property
+    def can_list(self) -> bool:
+        """Features that write at their own layer only can be laid out as rows."""
+        return len(self.write_layers) == 1
+
+    def written_rows(self, some: slice) -> Tensor:
+        """(k, d) what these features write at their own layer."""
+        if self.transcoder is None:
+            return self._written[self.layer]
+        return self._decoder_rows(self.layer, some) * self.activation[some, None]
 
     @property
     def rows_bytes(self) -> int:
-        """What the active features' decoder rows take, at every layer they write to, and a copy of one layer's."""
-        numbers = len(self.position) * self._record.mid.shape[1] * (len(self.write_layers) + 1)
-        return numbers * self._record.mid.element_size()
+        """What the active features' decoder rows take at one layer."""
+        return len(self.position) * self._record.mid.shape[1] * self._record.mid.element_size()
 
     def _rows(self, layer: int) -> Tensor:
         if layer in self._written:
             return self._written[layer]
-        assert self.transcoder is not None
-        rows = self._decoder_rows(self.transcoder, layer, self._records[layer])
+        rows = self._decoder_rows(layer, slice(None))
         if len(self.write_layers) > 1:
             self._written[layer] = rows
         return rows

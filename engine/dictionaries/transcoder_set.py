@@ -17,8 +17,13 @@ from engine.progress import Progress, checkpoint, silent
 
 
 def _require_room(layers: Sequence[TranscoderLayer], device: torch.device) -> None:
-    """`MachineError` where the active features' decoder rows, known now, would not fit into what is free."""
-    needed, free = sum(layer.rows_bytes for layer in layers), available_bytes(device)
+    """`MachineError` where what active features write, known now, would not fit into what is free.
+
+    What cross-layer features write is kept; of features of one layer only a layer's at a time, twice.
+    """
+    kept = sum(layer.rows_bytes * len(layer.write_layers) for layer in layers if len(layer.write_layers) > 1)
+    needed = kept + 2 * max((layer.rows_bytes for layer in layers), default=0)
+    free = available_bytes(device)
     if needed > free:
         active = sum(len(layer.position) for layer in layers)
         raise MachineError(

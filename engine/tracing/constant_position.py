@@ -50,7 +50,7 @@ def constant_position(model: FrozenModel, columns: Columns) -> ConstantPosition:
         x = x + (seen @ held.out).sum(0)
         sources = model.listed[layer]
         assert sources is not None
-        x = torch.cat([x, sources.rows[: sources.starts[1]]])
+        x = torch.cat([x, sources.rows(0, 1)])
         numbers.extend(
             column[layer][:1]
             for rows, column in ((sources.errors, columns.error), (sources.biases, columns.bias))

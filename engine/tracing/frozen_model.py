@@ -11,7 +11,7 @@ from torch import Tensor
 
 from engine.dictionaries.features import CrossLayerFeatures, LayerFeatures
 from engine.tracing.frozen import FrozenAttention
-from engine.tracing.sources import ListedSources, list_sources
+from engine.tracing.sources import ListedSources, list_all
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,9 @@ class FrozenModel:
     @cached_property
     def listed(self) -> tuple[ListedSources | None, ...]:
         """For each layer, its sources as rows, where they can be laid out."""
-        n_positions = len(self.embedding)
-        return tuple(
-            None if writers else list_sources(features, bias, n_positions)
-            for features, bias, writers in zip(self.features, self.attention_bias, self.cross_writers, strict=True)
-        )
+        listed = list_all(self.features, self.attention_bias, len(self.embedding))
+        # Where features of several layers write, the layer's own are not alone.
+        return tuple(None if writers else one for one, writers in zip(listed, self.cross_writers, strict=True))
 
     @cached_property
     def foldable(self) -> bool:

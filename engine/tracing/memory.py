@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import MachineError
 from engine.models.memory import available_bytes
+from engine.models.recording import PATTERN_BYTES
 from engine.tracing.batches import CACHED_ROWS, FEWEST
 from engine.tracing.selection import CANDIDATE_BYTES, CANDIDATES_PER_NODE
 from engine.tracing.spec import TraceSpec
@@ -17,30 +18,38 @@ if TYPE_CHECKING:
 FLOAT = 4
 
 
-def estimate_bytes(model: LanguageModel, n_tokens: int, spec: TraceSpec) -> int:
+def estimate_bytes(model: LanguageModel, n_tokens: int, spec: TraceSpec, *, neurons: bool = True) -> int:
     """An upper estimate of what a trace takes beyond the loaded model, in bytes.
 
-    Patterns and residuals of the recording, what features keep of it, one batch of the sweep, and the rows.
+    Patterns and residuals of the recording, what neurons keep of it, a batch of the sweep for each worker, and the
+    rows. What a transcoder's active features take is known, and asked for, once they are.
     """
+    import torch
+
     weights = model.weights
-    recording = features = 0
+    patterns = widest_pattern = features = residual = 0
     for layer in weights.layers:
-        heads = layer.attention.n_heads
-        # The pattern, twice while the model still holds its own; seven residual-sized vectors; three MLP-wide ones.
-        recording += 2 * heads * n_tokens * n_tokens + 7 * n_tokens * weights.d_model
-        features += 5 * n_tokens * layer.mlp.width
+        pattern = layer.attention.n_heads * n_tokens * n_tokens
+        patterns += pattern
+        widest_pattern = max(widest_pattern, pattern)
+        residual += 9 * n_tokens * weights.d_model  # residuals, MLP input and output, norm scales
+        features += 8 * n_tokens * layer.mlp.width if neurons else 0  # three values, a relevance, two numbers
+    workers = min(torch.get_num_threads(), MOST_WORKERS)
+    # Held patterns beside their folded form; where they are not kept, one layer's with what it is made from.
+    patterns = 2 * min(patterns, PATTERN_BYTES // FLOAT) + 4 * workers * widest_pattern
     nodes = max(spec.max_nodes, 0 if spec.nodes is None else len(spec.nodes)) + spec.target.top_logits
     columns = nodes + (3 * weights.n_layers + 2) * n_tokens
-    rows = 3 * nodes * columns + max(CANDIDATES_PER_NODE * nodes * nodes, CANDIDATE_BYTES // FLOAT)
-    widest = max([layer.mlp.width for layer in weights.layers] + [weights.d_model])
-    # Each worker's gradient, its values on the way through attention, and what a dictionary contracts of it.
-    batch = MOST_WORKERS * max(CACHED_ROWS, n_tokens * FEWEST) * (4 * weights.d_model + 2 * widest)
-    return FLOAT * (recording + features + rows + batch + 4 * weights.vocab_size)
+    candidates = 0 if neurons else max(CANDIDATES_PER_NODE * nodes * nodes, CANDIDATE_BYTES // FLOAT)
+    rows = 3 * nodes * columns + candidates
+    widest = max(layer.mlp.width for layer in weights.layers)
+    batch = workers * max(CACHED_ROWS, n_tokens * FEWEST) * 5 * weights.d_model
+    forward = n_tokens * (4 * widest + 4 * weights.d_model)
+    return FLOAT * (patterns + residual + features + rows + batch + forward + 4 * weights.vocab_size)
 
 
-def require_memory(model: LanguageModel, n_tokens: int, spec: TraceSpec) -> None:
+def require_memory(model: LanguageModel, n_tokens: int, spec: TraceSpec, *, neurons: bool) -> None:
     """`MachineError` where a trace would not fit into what is free now (on a GPU: into what it has free)."""
-    needed, free = estimate_bytes(model, n_tokens, spec), available_bytes(model.device)
+    needed, free = estimate_bytes(model, n_tokens, spec, neurons=neurons), available_bytes(model.device)
     if needed > free:
         raise MachineError(
             f"Tracing {n_tokens} tokens needs about {needed / 2**30:.1f} GB of memory and {free / 2**30:.1f} GB are "

@@ -105,7 +105,7 @@ def trace(
     clock = _Clock()
     progress("Reading the prompt", 0.0)
     token_ids = _token_ids(model, spec)
-    require_memory(model, len(token_ids), spec)
+    require_memory(model, len(token_ids), spec, neurons=not features.has_errors)
     clock.lap("prompt")
     progress("Running the model", 0.01)
     run_model = model.recordings.record if reuse else record

@@ -7,7 +7,8 @@ write at several layers: those dictionaries contract for themselves (engine/dict
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -15,20 +16,43 @@ from torch import Tensor
 
 from engine.dictionaries.features import LayerFeatures
 
+# All layers' rows are laid out once where together they take at most this; beyond, a position's when it is passed.
+KEPT_BYTES = 1 << 30
+
 
 @dataclass(frozen=True)
 class ListedSources:
     """One layer's sources as rows, by position: its features, its error, its bias (that of attention included).
 
-    `rows` (R, d); `starts` (T + 1,) where a position's begin; `features` (S,), `errors` and `biases` (T,): the row of
-    each, -1 for none.
+    `starts` (T + 1,) where a position's begin; `features` (S,), `errors` and `biases` (T,): the row of each, -1 for
+    none. `kept` (R, d) are the rows, or None where they are made when they are needed.
     """
 
-    rows: Tensor
     starts: tuple[int, ...]
     features: Tensor
     errors: Tensor
     biases: Tensor
+    own: LayerFeatures
+    bias: Tensor | None  # (T, d)
+    kept: Tensor | None = None
+
+    @cached_property
+    def _feature_starts(self) -> tuple[int, ...]:
+        counts = torch.bincount(self.own.position, minlength=len(self.starts) - 1)
+        return (0, *counts.cumsum(0).tolist())
+
+    def rows(self, first: int, end: int) -> Tensor:
+        """(k, d) the rows of the positions from `first` to `end`."""
+        if self.kept is not None:
+            return self.kept[self.starts[first] : self.starts[end]]
+        some = slice(self._feature_starts[first], self._feature_starts[end])
+        parts, places = [self.own.written_rows(some)], [self.features[some]]
+        for rows, vectors in ((self.errors[first:end], self.own.error), (self.biases[first:end], self.bias)):
+            if vectors is not None:
+                at = (rows >= 0).nonzero()[:, 0]
+                parts.append(vectors[first:end][at])
+                places.append(rows[at])
+        return torch.cat(parts)[torch.cat(places).argsort()]
 
     def edges(self, gradient: Tensor, first: int) -> Tensor:
         """(n, R') effects of the sources at the positions of a gradient (P, n, d) that begins at position `first`."""
@@ -37,8 +61,12 @@ class ListedSources:
         for position, here in enumerate(gradient, first):
             start, stop = self.starts[position], self.starts[position + 1]
             if stop > start:
-                torch.mm(here, self.rows[start:stop].T, out=out[:, start - begin : stop - begin])
+                torch.mm(here, self.rows(position, position + 1).T, out=out[:, start - begin : stop - begin])
         return out
+
+    def laid_out(self) -> ListedSources:
+        """The same with all its rows kept."""
+        return replace(self, kept=self.rows(0, len(self.starts) - 1))
 
 
 @dataclass(frozen=True)
@@ -59,31 +87,45 @@ class ListedColumns:
         return self.rows[low:high] - begin, self.columns[low:high]
 
 
+def list_all(
+    features: Sequence[LayerFeatures], attention_bias: Sequence[Tensor | None], n_positions: int
+) -> tuple[ListedSources | None, ...]:
+    """Each layer's sources, their rows laid out where all of them fit."""
+    d = 0
+    found = []
+    for here, bias in zip(features, attention_bias, strict=True):
+        found.append(list_sources(here, bias, n_positions))
+        d = max([d] + [v.shape[1] for v in (here.error, here.bias) if v is not None])
+    numbers = sum(one.starts[-1] for one in found if one is not None) * d
+    if numbers * features[0].activation.element_size() > KEPT_BYTES:
+        return tuple(found)
+    return tuple(None if one is None else one.laid_out() for one in found)
+
+
 def list_sources(features: LayerFeatures, attention_bias: Tensor | None, n_positions: int) -> ListedSources | None:
-    """The sources of a layer as rows; None where they cannot be laid out, or where a skip parts MLP and attention."""
-    written = None if features.has_skip and attention_bias is not None else features.written_rows()
-    if written is None:
+    """The sources of a layer; None where they cannot be laid out, or where a skip parts MLP and attention."""
+    if not features.can_list or (features.has_skip and attention_bias is not None):
         return None
     bias = features.bias
     if attention_bias is not None:
         bias = attention_bias if bias is None else bias + attention_bias
     # A row's place: its position first, then feature before error before bias.
-    parts, places = [written], [features.position * 3]
+    places = [features.position * 3]
     for kind, vectors in ((1, features.error), (2, bias)):
         if vectors is not None:
-            at = vectors.ne(0).any(-1).nonzero()[:, 0]
-            parts.append(vectors[at])
-            places.append(at * 3 + kind)
+            places.append(vectors.ne(0).any(-1).nonzero()[:, 0] * 3 + kind)
     place = torch.cat(places)
     order = place.argsort(stable=True)
     where = torch.empty_like(order)
     where[order] = torch.arange(len(order), device=order.device)
     counts = torch.bincount(place // 3, minlength=n_positions)
     return ListedSources(
-        torch.cat(parts)[order],
         (0, *counts.cumsum(0).tolist()),
-        where[: len(written)],
-        *(_row_of_position(place, where, kind, n_positions) for kind in (1, 2)),
+        where[: len(features.position)],
+        _row_of_position(place, where, 1, n_positions),
+        _row_of_position(place, where, 2, n_positions),
+        features,
+        bias,
     )
 
 

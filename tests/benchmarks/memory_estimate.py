@@ -54,7 +54,11 @@ def measure(source: str, tokens: int, nodes: int) -> dict[str, float]:
     Path("/proc/self/clear_refs").write_text("5")  # the highest mark falls to what is resident now
     result = trace(model, features, spec(tokens, nodes))
     peak = resident("VmHWM") - before
-    return {"peak": peak, "estimate": estimate_bytes(model, tokens, spec(tokens, nodes)), "nodes": result.graph.n_nodes}
+    return {
+        "peak": peak,
+        "estimate": estimate_bytes(model, tokens, spec(tokens, nodes), neurons=not features.has_errors),
+        "nodes": result.graph.n_nodes,
+    }
 
 
 def main() -> None:

@@ -19,7 +19,9 @@ def test_rows_that_do_not_fit_are_refused(kind: str, monkeypatch: pytest.MonkeyP
     assert isinstance(features, TranscoderFeatures)
     recording = record(model.weights, PROMPT, first_position=1)
     layers = features.read(recording)
-    needed = sum(8 * len(layer.position) * model.weights.d_model * (len(layer.write_layers) + 1) for layer in layers)
+    one_layer = [8 * len(layer.position) * model.weights.d_model for layer in layers]
+    kept = [size * len(layer.write_layers) for size, layer in zip(one_layer, layers, strict=True)]
+    needed = 2 * max(one_layer) + (sum(size for size in kept[:-1]) if kind == "cross-layer" else 0)
     monkeypatch.setattr(transcoder_set, "available_bytes", lambda device: needed)
     assert len(features.read(recording)) == len(layers)
     monkeypatch.setattr(transcoder_set, "available_bytes", lambda device: needed - 1)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from engine.errors import Cancelled, RequestError
 from engine.graphs import NodeKind
 from engine.models.recording import record
-from engine.tracing import Prompt, Target, TraceSpec, batches, frozen, products, rows, trace, workers
+from engine.tracing import Prompt, Target, TraceSpec, batches, frozen, products, rows, sources, trace, workers
 from engine.tracing.batches import cut
 from engine.tracing.frozen_model import FrozenModel
 from engine.tracing.run import Swept, sweep_prompt
@@ -112,8 +112,10 @@ def test_bands_of_keys_and_patterns_that_are_not_kept_change_nothing(
     monkeypatch.setattr(frozen, "KEY_BAND", 3)
     assert_same_rows(plain, swept(family, kind, forced=True))
     monkeypatch.setattr(frozen, "KEPT_BYTES", 0)
+    monkeypatch.setattr(sources, "KEPT_BYTES", 0)
     unkept = swept(family, kind, forced=True)
     assert not any(block.keep for block in unkept.model.attention)
+    assert all(one is None or one.kept is None for one in unkept.model.listed)
     assert_same_rows(plain, unkept)
 
 
