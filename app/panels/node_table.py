@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 from app.panels.plain import MutedLabel, tip
 from app.reading import KIND_WORDS, kind_of, layer_word, number, token_word
 from app.session import Session
-from engine.graphs import NodeKind
+from engine.graphs import AttributionGraph, NodeKind
 
 Index = QModelIndex | QPersistentModelIndex
 NODE_ROLE = Qt.ItemDataRole.UserRole
@@ -167,21 +167,31 @@ class NodeTableModel(QAbstractTableModel):
     def _cell(self, node: int, column: int) -> str:
         graph = self._session.graph
         assert graph is not None
-        kind = kind_of(graph, node)
-        feature = kind is NodeKind.FEATURE
-        position = int(graph.position[node])
-        cells = (
-            "pinned" if node in self._session.annotations.pins else "",
-            KIND_WORDS[kind],
-            layer_word(graph, node),
-            token_word(graph, node),
-            str(position) if position >= 0 else "–",
-            str(int(graph.feature[node])) if feature else "",
-            number(float(graph.activation[node])) if feature else "",
-            number(float(graph.influence[node])) if kind is not NodeKind.LOGIT else "",
-            self._session.annotations.labels.get(node, ""),
-        )
-        return cells[column]
+        # Asked for hundreds of cells whenever a slider moves: only the one that is wanted is made.
+        if column == 0:
+            return "pinned" if node in self._session.annotations.pins else ""
+        if column == 2:
+            return layer_word(graph, node)
+        if column == 3:
+            return token_word(graph, node)
+        if column == 4:
+            position = int(graph.position[node])
+            return str(position) if position >= 0 else "–"
+        if column == 8:
+            return self._session.annotations.labels.get(node, "")
+        return _of_kind(graph, node, column)
+
+
+def _of_kind(graph: AttributionGraph, node: int, column: int) -> str:
+    """The cells that not every kind of node has."""
+    kind = kind_of(graph, node)
+    if column == 1:
+        return KIND_WORDS[kind]
+    if column == 7:
+        return number(float(graph.influence[node])) if kind is not NodeKind.LOGIT else ""
+    if kind is not NodeKind.FEATURE:
+        return ""
+    return str(int(graph.feature[node])) if column == 5 else number(float(graph.activation[node]))
 
 
 class NodeTable(QWidget):
