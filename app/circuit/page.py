@@ -10,6 +10,7 @@ from PySide6.QtWidgets import (
     QScrollArea,
     QSplitter,
     QStackedWidget,
+    QStyle,
     QTabWidget,
     QToolButton,
     QVBoxLayout,
@@ -84,13 +85,14 @@ class CircuitPage(QSplitter):
         self.suggestions = SuggestionsView(desk, registry)
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
-        self.tabs.addTab(self.suggestions, "Suggestions")
-        self.tabs.addTab(self.paths, "Paths")
+        self.tabs.addTab(_scrolled(self.suggestions), "Suggestions")
+        self.tabs.addTab(_scrolled(self.paths), "Paths")
         self.addWidget(self._left())
         self.side = self._right()
         self.addWidget(self.side)
         self.setStretchFactor(0, 1)
         self.setSizes([540, 300])
+        self._fit_side()
         self.diagram.moved.connect(self._moved)
         self.diagram.toggled.connect(self._toggled)
         self.session.annotationsChanged.connect(self._show)
@@ -120,19 +122,12 @@ class CircuitPage(QSplitter):
 
     def _right(self) -> QWidget:
         right = QWidget()
-        right.setMinimumWidth(200)
         column = QVBoxLayout(right)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addWidget(self.scores)
         column.addWidget(self.tabs, 1)
-        # Large text and small screens: what does not fit is reached by scrolling.
-        scroll = QScrollArea()
-        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
-        scroll.setWidgetResizable(True)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(right)
-        return scroll
+        return right
 
     @Slot()
     def _show(self) -> None:
@@ -154,11 +149,11 @@ class CircuitPage(QSplitter):
 
     def show_suggestions(self) -> None:
         """Bring the suggestions to the front."""
-        self.tabs.setCurrentWidget(self.suggestions)
+        self.tabs.setCurrentIndex(0)
 
     def show_paths(self) -> None:
         """Bring the paths to the front."""
-        self.tabs.setCurrentWidget(self.paths)
+        self.tabs.setCurrentIndex(1)
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
         """What can be done with the box under the pointer."""
@@ -181,5 +176,20 @@ class CircuitPage(QSplitter):
     def changeEvent(self, event: QEvent) -> None:
         """Larger text: the side keeps room for its words."""
         super().changeEvent(event)
-        if event.type() == QEvent.Type.FontChange and hasattr(self, "side"):
-            self.side.setMinimumWidth(max(200, self.fontMetrics().averageCharWidth() * 30))
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange) and hasattr(self, "side"):
+            self._fit_side()
+
+    def _fit_side(self) -> None:
+        bar = self.style().pixelMetric(QStyle.PixelMetric.PM_ScrollBarExtent)
+        needed = max(view.minimumSizeHint().width() for view in (self.suggestions, self.paths)) + bar
+        self.side.setMinimumWidth(max(200, needed, self.fontMetrics().averageCharWidth() * 34))
+
+
+def _scrolled(view: QWidget) -> QScrollArea:
+    """Large text and small screens: what does not fit is reached by scrolling."""
+    scroll = QScrollArea()
+    scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+    scroll.setWidgetResizable(True)
+    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    scroll.setWidget(view)
+    return scroll

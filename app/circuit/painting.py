@@ -14,6 +14,7 @@ from app.circuit.drawing import Drawing, Frame, Rectangle, shown_name
 from app.theme import Theme
 from engine.graphs import AttributionGraph, NodeKind
 from engine.graphs.circuit import Box, PlaceKey
+from engine.graphs.visible_text import visible_text
 
 ROUND = 6.0
 GLYPH = 9.0
@@ -63,6 +64,8 @@ class DiagramPainter:
             self._frame(frame)
         for row, edge in enumerate(self.drawing.drawn_edges.tolist()):
             self._edge(row, edge)
+        for frame in self.drawing.frames:
+            self._title(frame)
         for number, box in enumerate(self.drawing.shown):
             self._box(number, box)
 
@@ -121,14 +124,25 @@ class DiagramPainter:
         painter.setPen(pen)
         painter.setBrush(surface)
         painter.drawRoundedRect(self.rect(frame.area), ROUND * self.look.unit, ROUND * self.look.unit)
-        painter.setPen(QColor(theme.text))
+
+    def _title(self, frame: Frame) -> None:
+        """The name of an open supernode, on a plate: edges may run below it."""
+        theme, painter, unit = self.look.theme, self.painter, self.look.unit
         painter.setFont(self._font(bold=True, size=0.88))
-        strip = self.rect(frame.title).adjusted(8 * self.look.unit, 0, -6 * self.look.unit, 0)
+        strip = self.rect(frame.title).adjusted(6 * unit, 2 * unit, -6 * unit, -2 * unit)
         name = f"{frame.supernode.name}{' ✎' if frame.supernode.note else ''}"
         words = painter.fontMetrics().elidedText(
-            " ".join(name.split()), Qt.TextElideMode.ElideRight, int(strip.width())
+            visible_text(" ".join(name.split())), Qt.TextElideMode.ElideRight, int(strip.width() - 6 * unit)
         )
-        painter.drawText(strip, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, words)
+        plate = QRectF(strip)
+        plate.setWidth(painter.fontMetrics().horizontalAdvance(words) + 6 * unit)
+        surface = surface_colour(theme, frame.supernode.colour)
+        surface.setAlphaF(0.9)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(surface)
+        painter.drawRoundedRect(plate, 3 * unit, 3 * unit)
+        painter.setPen(QColor(theme.text))
+        painter.drawText(plate, Qt.AlignmentFlag.AlignCenter, words)
 
     def _box(self, number: int, box: Box) -> None:
         theme, painter, unit = self.look.theme, self.painter, self.look.unit

@@ -6,10 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 from PySide6.QtCore import Qt, Slot
-from PySide6.QtWidgets import QHeaderView, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QTreeWidgetItem, QVBoxLayout, QWidget
 
 from app.circuit.choice import CircuitChoice
 from app.circuit.desk import CircuitDesk
+from app.circuit.short_list import ShortList, row_of
 from app.circuit.words import name_of, plain_percent, signed_percent
 from app.circuit.work import Paths
 from app.panels.plain import Hint, MutedLabel, PlainLabel, tip
@@ -31,17 +32,8 @@ class PathsView(QWidget):
         self.desk, self.choice, self.session = desk, choice, desk.session
         self.ends = PlainLabel(wrap=True)
         self.summary = MutedLabel(wrap=True)
-        self.list = QTreeWidget()
+        self.list = ShortList("Paths, and what lies on them", ("Path or node between", "Share"))
         self.list.setObjectName("paths")
-        self.list.setAccessibleName("Paths, and what lies on them")
-        self.list.setHeaderLabels(["Path or node between", "Share"])
-        self.list.setIndentation(10)
-        self.list.setRootIsDecorated(False)
-        self.list.setUniformRowHeights(True)
-        self.list.setMinimumHeight(4 * self.fontMetrics().height())
-        self.list.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        self.list.header().setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
-        self.list.header().setStretchLastSection(False)
         self.hint = Hint(HINT)
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 4, 6, 4)
@@ -89,38 +81,23 @@ class PathsView(QWidget):
         return words
 
     def _fill(self, paths: Paths) -> None:
-        top = self._section("Strongest paths")
+        top = self.list.add_section("Strongest paths")
         for path in paths.strongest:
             between = [self._name(node) for node in path.nodes[1:-1]]
             words = " › ".join(between) if between else "direct"
-            item = QTreeWidgetItem([words, signed_percent(path.share)])
+            item = row_of(top, words, signed_percent(path.share))
             item.setData(0, PATH_ROLE, path.nodes)
             item.setToolTip(0, tip(self._steps(path.nodes)))
-            self._add(top, item)
-        middle = self._section("What lies between")
+        middle = self.list.add_section("What lies between")
         names = {one.id: (one.name, one.place) for one in self.session.circuit.supernodes}
         rows = [(share, *names[number]) for number, share in paths.supernodes if number in names]
         shares = [(f"▣ {name}", place, share) for share, name, place in rows]
         shares += [(self._name(one.node), one.node, one.share) for one in paths.mediators]  # type: ignore[misc]
         for name, place, share in sorted(shares, key=lambda row: -row[2]):
-            item = QTreeWidgetItem([name, plain_percent(share)])
+            item = row_of(middle, name, plain_percent(share))
             item.setData(0, PLACE_ROLE, place)
             item.setToolTip(0, tip(f"{plain_percent(share)} of what connects the two passes through {name}"))
-            self._add(middle, item)
         self.list.expandAll()
-
-    def _section(self, title: str) -> QTreeWidgetItem:
-        item = QTreeWidgetItem([title, ""])
-        font = item.font(0)
-        font.setBold(True)
-        item.setFont(0, font)
-        item.setFlags(Qt.ItemFlag.ItemIsEnabled)
-        self.list.addTopLevelItem(item)
-        return item
-
-    def _add(self, section: QTreeWidgetItem, item: QTreeWidgetItem) -> None:
-        item.setTextAlignment(1, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        section.addChild(item)
 
     def _name(self, node: int) -> str:
         assert self.session.graph is not None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Slot
-from PySide6.QtWidgets import QGridLayout, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 
 from app.circuit.desk import CircuitDesk
 from app.circuit.words import plain_percent
 from app.panels.plain import Heading, MutedLabel, PlainLabel, tip
 
-NOT_FOR_NEURONS = "Replacement and completeness do not apply"
+NOT_FOR_NEURONS = "Replacement, completeness do not apply"
 WHY_NOT = "Neurons are the model itself: they leave nothing to error nodes that could be counted against them."
 _MEANING = {
     "Replacement": "The share of paths from the tokens to the output that run through features, none through error "
@@ -28,7 +28,6 @@ class ScoresView(QWidget):
         super().__init__(parent)
         self.desk, self.session = desk, desk.session
         self.setAccessibleName("Scores of the circuit")
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self.values: dict[str, tuple[PlainLabel, PlainLabel]] = {}
         self.note = MutedLabel(wrap=True)
         grid = QGridLayout()

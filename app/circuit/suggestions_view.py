@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Slot
-from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QToolButton, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QHBoxLayout,
+    QToolButton,
+    QTreeWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
 
 from app.circuit.desk import CircuitDesk
+from app.circuit.short_list import ShortList, row_of
 from app.circuit.words import name_of
 from app.commands import Registry
 from app.panels.plain import Hint, MutedLabel, tip
@@ -26,24 +33,16 @@ class SuggestionsView(QWidget):
     def __init__(self, desk: CircuitDesk, registry: Registry, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.desk, self.session, self.registry = desk, desk.session, registry
-        self.list = QTreeWidget()
+        self.list = ShortList("Suggested pins and groups", ("Suggestion", "Stable"))
         self.list.setObjectName("suggestions")
-        self.list.setAccessibleName("Suggested pins and groups")
-        self.list.setHeaderLabels(["Suggestion", "Stable"])
-        self.list.setIndentation(10)
-        self.list.setRootIsDecorated(False)
-        self.list.setUniformRowHeights(True)
-        self.list.setMinimumHeight(4 * self.fontMetrics().height())
-        self.list.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        self.list.header().setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
-        self.list.header().setStretchLastSection(False)
         self.reason = MutedLabel(wrap=True)
         self.hint = Hint(HINT)
         row = QHBoxLayout()
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(2)
+        self.buttons: dict[str, QToolButton] = {}
         for command in ("circuit.suggest", "circuit.accept", "circuit.refuse"):
-            button = QToolButton()
+            button = self.buttons[command] = QToolButton()
             button.setDefaultAction(registry.action(command))
             button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
             button.setAccessibleName(registry.action(command).command.words)
@@ -74,45 +73,37 @@ class SuggestionsView(QWidget):
         for kind, title in (("pin", "Pin"), ("group", "Group")):
             some = [one for one in found if one.kind == kind]
             if some:
-                top = QTreeWidgetItem([title, ""])
-                font = top.font(0)
-                font.setBold(True)
-                top.setFont(0, font)
-                top.setFlags(Qt.ItemFlag.ItemIsEnabled)
-                self.list.addTopLevelItem(top)
+                top = self.list.add_section(title)
                 for one in some:
-                    top.addChild(self._item(one))
+                    self._add(top, one)
         self.list.expandAll()
         self.list.setVisible(bool(found))
+        # What can be done now, so that the row fits narrow panels: the bar above the diagram suggests at any time.
+        for command, button in self.buttons.items():
+            button.setVisible((command == "circuit.suggest") != bool(found))
         self.hint.setText(NOTHING_MORE if self.desk.searched else HINT)
         self.hint.setVisible(not found)
         self._filling = False
         # After one is decided the next one is in hand, so that a list is worked off without the mouse.
         if before is not None and found:
             kept = next((i for i, one in enumerate(found) if one.id == before.id), min(index, len(found) - 1))
-            self.list.setCurrentItem(self._items()[kept])
+            self.list.setCurrentItem(self.list.rows()[kept])
         self._tell(light=in_light)
 
-    def _item(self, one: Suggestion) -> QTreeWidgetItem:
+    def _add(self, section: QTreeWidgetItem, one: Suggestion) -> None:
         graph = self.session.graph
         stable = "" if one.stability is None else f"{100 * one.stability:.0f} %"
         labels = self.session.annotations.labels
         names = [name_of(graph, labels, node) for node in one.nodes] if graph is not None else []
         words = f"{len(names)}: {', '.join(names)}" if one.kind == "group" else "".join(names)
-        item = QTreeWidgetItem([words, stable])
+        item = row_of(section, words, stable)
         item.setData(0, NUMBER_ROLE, one.id)
-        item.setTextAlignment(1, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         item.setToolTip(0, tip("\n".join([one.text, *names]) if one.kind == "group" else "\n".join(names)))
         item.setToolTip(1, tip(STABLE))
-        return item
-
-    def _items(self) -> list[QTreeWidgetItem]:
-        tops = [self.list.topLevelItem(i) for i in range(self.list.topLevelItemCount())]
-        return [top.child(j) for top in tops if top is not None for j in range(top.childCount())]
 
     def _index(self) -> int:
         item = self.list.currentItem()
-        items = self._items()
+        items = self.list.rows()
         return items.index(item) if item in items else 0
 
     def current(self) -> Suggestion | None:

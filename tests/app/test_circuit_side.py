@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PySide6.QtWidgets import QTreeWidgetItem
+from PySide6.QtWidgets import QToolButton, QTreeWidgetItem
 from pytestqt.qtbot import QtBot
 
 from app.circuit.paths_view import PathsView
@@ -206,7 +206,7 @@ def test_suggested_pins_are_previews_decided_one_by_one(
     assert session.project is not None
     first = view._shown[0]
     assert first.kind == "pin"
-    view.list.setCurrentItem(view._items()[0])
+    view.list.setCurrentItem(view.list.rows()[0])
     assert "targets' weight" in view.reason.text()
     assert "% of resamples" in view.reason.text()
     assert session.lit == first.nodes, "a preview on the canvas"
@@ -249,7 +249,7 @@ def test_a_suggested_group_is_made_when_it_is_accepted(
     groups = [i for i, one in enumerate(view._shown) if one.kind == "group"]
     assert groups
     one = view._shown[groups[0]]
-    view.list.setCurrentItem(view._items()[groups[0]])
+    view.list.setCurrentItem(view.list.rows()[groups[0]])
     assert "alike" in view.reason.text()
     window.registry.run("circuit.accept")
     assert [group.nodes for group in window.session.annotations.groups] == [one.nodes]
@@ -293,16 +293,21 @@ def test_looking_for_suggestions_can_be_cancelled(
 
 
 def test_larger_letters_leave_nothing_cut_off_beside_the_diagram(
-    open_window: MainWindow, graph: AttributionGraph, qtbot: QtBot
+    window: MainWindow, graph: AttributionGraph, qtbot: QtBot
 ) -> None:
-    window = open_window
-    window.edits.pin(strongest(graph, 2))
+    neurons = replace(graph, measure="relevance")
+    window.session.add_trace(as_trace(neurons), "x", "neurons")
+    window.edits.pin(strongest(neurons, 2))
     view = suggested(window, qtbot)
-    for _ in range(9):
+    before = window.font().pointSizeF()
+    while window.font().pointSizeF() < 2 * before:
         window.registry.run("view.larger")
-    view.list.setCurrentItem(view._items()[0])
-    qtbot.waitUntil(lambda: view.reason.height() >= view.reason.heightForWidth(view.reason.width()))
-    for label in window.area.circuit.scores.values["Replacement"]:
+    view.list.setCurrentItem(view.list.rows()[0])
+    note = window.area.circuit.scores.note
+    qtbot.waitUntil(lambda: all(label.height() >= label.heightForWidth(label.width()) for label in (view.reason, note)))
+    for button in view.findChildren(QToolButton):
+        if button.isVisible() and button.defaultAction() is not None:
+            assert button.width() >= button.sizeHint().width(), button.text()
+    for label in window.area.circuit.scores.values["Explained"][:1]:
         assert label.height() >= label.fontMetrics().height()
-    for _ in range(9):
-        window.registry.run("view.smaller")
+    window.registry.run("view.normal")
