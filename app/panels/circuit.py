@@ -25,7 +25,7 @@ from engine.graphs import Supernode
 NODE_ROLE = Qt.ItemDataRole.UserRole
 GROUP_ROLE = Qt.ItemDataRole.UserRole + 1
 PLACE_ROLE = Qt.ItemDataRole.UserRole + 2  # the key under which the diagram knows it
-BUTTONS = ("edit.pin", "edit.group_pins", "edit.ungroup", "circuit.note", "circuit.put_into", "circuit.take_out")
+BUTTONS = ("edit.pin", "edit.group_pins", "edit.ungroup")
 CONTEXT = (
     "edit.pin",
     "edit.label",

@@ -221,6 +221,8 @@ class ProjectMachine(RuleBasedStateMachine):
                 del model.groups[number]
                 if group is not None:
                     model.groups[number] = group
+                else:  # what was in it stays in the circuit
+                    model.pins += [node for node in old.nodes if node not in model.pins]
 
             return change
 
