@@ -106,12 +106,21 @@ class MainWindow(QMainWindow):
         self.registry.add(*all_commands(self))
         self.start = StartPage(load_samples(), self.registry)
         page = CircuitPage(self.desk, self.choice, self.edits, self.registry)
-        self.area = GraphArea(self.session, self.edits, self.registry, self.start, self.comparison, self.series, page)
+        self.shared_panel = SharedPanel(self.shared)
+        self.area = GraphArea(
+            self.session,
+            self.edits,
+            self.registry,
+            self.start,
+            self.comparison,
+            self.series,
+            self.shared_panel,
+            page,
+        )
         self.prompt_bar = PromptBar(self.session, self.runs, self.registry)
         self.investigation = InvestigationPanel(self.session, self.edits, self.registry)
         self.circuit = CircuitPanel(self.session, self.choice, self.edits, self.registry)
         self.inspector = InspectorPanel(self.session, self.effects, self.edits, self.registry)
-        self.shared_panel = SharedPanel(self.shared)
         self.connections = ConnectionsPanel(self.session)
         self.palette_dialog = CommandPalette(self.registry, self)
         middle = QWidget()
@@ -129,7 +138,6 @@ class MainWindow(QMainWindow):
                 ("circuit", "Pins and groups", self.circuit),
                 ("inspector", "Inspector", self.inspector),
                 ("connections", "Connections", self.connections),
-                ("shared", "Shared features", self.shared_panel),
             )
         }
         top = QDockWidget("Prompt", self)
@@ -159,12 +167,6 @@ class MainWindow(QMainWindow):
             dock.setFloating(False)
             self.addDockWidget(area, dock)
             dock.show()
-        shared = self._docks["shared"]  # hidden until traces share something
-        for corner, area in ((Qt.Corner.BottomLeftCorner, LEFT), (Qt.Corner.BottomRightCorner, RIGHT)):
-            self.setCorner(corner, area)
-        shared.setFloating(False)
-        self.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, shared)
-        shared.hide()
         left, right = ("investigation", "circuit"), ("inspector", "connections")
         scale = self.look.text_scale() ** SIDE_GROWTH
         self.resizeDocks([self._docks[name] for name in left], [380, 260], Qt.Orientation.Vertical)
@@ -191,12 +193,9 @@ class MainWindow(QMainWindow):
         middle = (self.start, self.area.canvas, *circuit, self.area.table.table, self.area.compare)
         return [self.prompt_bar, *left, *(part for part in middle if part.isVisible()), *others]
 
-    def show_dock(self, name: str, height: int = 0) -> None:
-        """Bring a panel to the front; one that was hidden gets `height` pixels where that is said."""
-        hidden = self._docks[name].isHidden()
+    def show_dock(self, name: str) -> None:
+        """Bring a panel to the front."""
         self._docks[name].show()
-        if hidden and height:
-            self.resizeDocks([self._docks[name]], [height], Qt.Orientation.Vertical)
         self._docks[name].raise_()
 
     def _connect(self) -> None:

@@ -12,7 +12,6 @@ from app.dialogs import Ask
 if TYPE_CHECKING:
     from app.window import MainWindow
 
-SHARED_HEIGHT = 230  # of the panel when it is first shown, in pixels
 TRACE, GO, VIEW = "&Trace", "&Go", "&View"
 CLASSES: tuple[tuple[str, str, Mark | None, str], ...] = (
     ("all", "All", None, "Show the nodes of all classes"),
@@ -54,7 +53,8 @@ class Comparing:
         """Find the features that the chosen traces share."""
         chosen = self.window.investigation.traces.chosen()
         if len(chosen) > 1:
-            self.window.show_dock("shared", SHARED_HEIGHT)
+            self.desk.close()
+            self.window.area.show_lower(self.window.shared_panel)
         self.window.shared.find(chosen)
 
     def is_open(self) -> bool:

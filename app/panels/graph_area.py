@@ -14,6 +14,7 @@ from app.panels.banner import Banner
 from app.panels.compare_page import ComparePage
 from app.panels.find_bar import FindBar
 from app.panels.node_table import NodeTable
+from app.panels.shared_panel import SharedPanel
 from app.panels.start_page import StartPage
 from app.panels.time_strip import TimeStrip
 from app.panels.view_strip import ViewStrip
@@ -48,6 +49,7 @@ class GraphArea(QWidget):
         start: StartPage,
         desk: ComparisonDesk,
         series: SeriesDesk,
+        shared: SharedPanel,
         circuit: CircuitPage,
         parent: QWidget | None = None,
     ) -> None:
@@ -62,7 +64,7 @@ class GraphArea(QWidget):
         self.splitter = QSplitter(Qt.Orientation.Vertical)
         self.splitter.setObjectName("graph-splitter")
         self.splitter.addWidget(self.canvas)
-        self.circuit = circuit
+        self.circuit, self.shared = circuit, shared
         self.tabs = QTabWidget()
         self.tabs.setObjectName("lower-tabs")
         self.tabs.setDocumentMode(True)
@@ -71,6 +73,8 @@ class GraphArea(QWidget):
         self.tabs.setTabToolTip(0, "What you pinned and grouped, as a diagram")
         self.tabs.setCurrentWidget(self.table)
         self.tabs.setTabToolTip(1, "Every node of the graph as a table")
+        self.tabs.addTab(shared, "Shared")
+        self.tabs.setTabToolTip(2, "Features that several traces share")
         self.splitter.addWidget(self.tabs)
         self.splitter.setStretchFactor(0, 1)
         self.splitter.setSizes([340, 330])
@@ -141,8 +145,9 @@ class GraphArea(QWidget):
     def _follow_circuit(self) -> None:
         """A circuit that begins, or is opened, is brought to the front; without one the table is."""
         has_circuit = bool(self.session.circuit.nodes)
+        in_shared = self.tabs.currentWidget() is self.shared  # which goes from trace to trace
         in_table = self.table.isAncestorOf(self.focusWidget()) if self.focusWidget() is not None else False
-        if has_circuit != self._had_circuit and self.session.graph is not None and not in_table:
+        if has_circuit != self._had_circuit and self.session.graph is not None and not (in_table or in_shared):
             self.tabs.setCurrentWidget(self.circuit if has_circuit else self.table)
         self._had_circuit = has_circuit
 

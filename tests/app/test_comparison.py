@@ -95,6 +95,8 @@ def test_selecting_on_one_side_selects_the_partner(page: ComparePage, two: MainW
     found = page.desk.pairing
     assert found is not None
     for right in (False, True):
+        two.session.select(-1)
+        assert page.right.selected() == -1
         node = marked(page, Mark.CHANGED, right)
         click(qtbot, page, right, node)
         left, other = page.left.selected(), page.right.selected()

@@ -53,6 +53,7 @@ def test_chosen_traces_are_counted_feature_by_feature(three: MainWindow, qtbot: 
     panel, table = three.shared_panel, three.shared.table
     assert table is not None
     assert panel.isVisible()
+    assert three.area.is_in_front(panel)
     rows = panel.features
     titles = [rows.headerData(i, Qt.Orientation.Horizontal) for i in range(rows.columnCount())]
     assert titles == ["Feature", "In", "Influence", "Spread", "One", "Two", "Three", "Label"]
@@ -83,6 +84,15 @@ def test_a_click_opens_the_feature_in_the_trace_that_was_clicked(three: MainWind
 
 
 @pytest.mark.command("trace.shared")
+def test_the_list_stays_in_front_while_one_goes_from_trace_to_trace(three: MainWindow, qtbot: QtBot) -> None:
+    three.edits.pin([12])
+    find(three, qtbot, [0, 1])
+    for number in (1, 0, 1):
+        three.shared.open(2, number)
+        assert three.session.trace_id == number + 1
+        assert three.area.is_in_front(three.shared_panel)
+
+
 def test_labels_are_listed_and_rows_are_sorted_and_filtered(three: MainWindow, qtbot: QtBot) -> None:
     find(three, qtbot, [0, 1])
     table = three.shared.table

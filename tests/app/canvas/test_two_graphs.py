@@ -67,10 +67,14 @@ def both(qtbot: QtBot) -> Pair:
 )
 def test_layers_stay_at_the_same_heights(both: Pair, hand: Callable[[Pair], object], qtbot: QtBot) -> None:
     assert both.aligned()
+    ours, theirs = (surface.stage.own_bottom for surface in both.surfaces)
+    assert abs(ours - theirs) > 5, "one prompt is short, the other's tokens are written aslant"
     before = both.rows()[1]
     hand(both)
     qtbot.waitUntil(both.aligned)
     assert both.surfaces[0].fitted == both.surfaces[1].fitted
+    bottoms = {surface.stage.inner.bottom() for surface in both.surfaces}
+    assert len(bottoms) == 1, "the drawings end at different heights"
     assert both.surfaces[0].fitted or np.abs(both.rows()[1] - before).max() > 1
 
 
