@@ -191,7 +191,8 @@ class CircuitPanel(QWidget):
         for item in self._items():
             if wanted is not None and item.data(0, GROUP_ROLE) == wanted:
                 self.tree.setCurrentItem(item)
-                self.tree.editItem(item, 0)
+                if self.tree.state() is not QAbstractItemView.State.EditingState:  # Qt warns of a second editor
+                    self.tree.editItem(item, 0)
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
         """What can be done with pins and groups."""
