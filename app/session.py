@@ -16,8 +16,8 @@ from app.prompt_state import PromptState
 from app.unsaved import is_unsaved, new_unsaved_path
 from app.visited import Visited
 from engine.errors import LoupeError
-from engine.graphs import AttributionGraph, Circuit, GraphView, Supernode, prune
-from engine.projects import Annotations, Asked, Project
+from engine.graphs import AttributionGraph, Circuit, GraphView, prune
+from engine.projects import Annotations, Asked, Project, circuit_of
 
 if TYPE_CHECKING:
     from engine.tracing import Trace
@@ -396,15 +396,6 @@ class Session(QObject):
     def report_problem(self, place: str, sentence: str, command: str = "") -> None:
         """Show one sentence where it happened, with a button that runs a command."""
         self.problem.emit(Problem(place, sentence, command))
-
-
-def circuit_of(annotations: Annotations) -> Circuit:
-    """The circuit that a project's annotations make."""
-    supernodes = tuple(
-        Supernode(one.id, one.name, one.nodes, one.parent, one.colour, one.note, one.collapsed)
-        for one in annotations.groups
-    )
-    return Circuit(annotations.pins, supernodes, annotations.labels)
 
 
 def with_colours(annotations: Annotations) -> Annotations:
