@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, QTimer, Slot
-from PySide6.QtGui import QColor, QContextMenuEvent, QFont, QFontMetrics, QGuiApplication, QPainter, QPalette
+from PySide6.QtGui import QColor, QContextMenuEvent, QFont, QFontMetrics, QGuiApplication, QPainter
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QMenu,
@@ -103,10 +103,9 @@ class TraceList(QTreeWidget):
     @Slot()
     def _restyle(self) -> None:
         """Rows are painted by hand; what is left of a row in a folder is chosen in the same quiet colour."""
-        palette = self.palette()
-        palette.setColor(QPalette.ColorRole.Highlight, QColor(current_theme().selection))
-        palette.setColor(QPalette.ColorRole.HighlightedText, QColor(current_theme().text))
-        self.setPalette(palette)
+        theme = current_theme()
+        # A palette of its own would be kept through a change of theme: style sheets hold on to it.
+        self.setStyleSheet(f"selection-background-color: {theme.selection}; selection-color: {theme.text};")
 
     def show_traces(self, rows: list[TraceRow], current: int | None, entries: list[TreeEntry]) -> None:
         """Show the project's traces in the folders they are in; `current` is the open one."""
