@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer, Slot
@@ -56,7 +57,7 @@ HEARTBEAT_MS = 20_000
 DRAFT_PAUSE_MS = 1000
 CLOSE_SECONDS = 5.0
 SAID_MS = 5000
-SIDE_GROWTH = 0.3  # side panels are this power of the text's scale wider
+SIDE_GROWTH = 0.4  # side panels are this power of the text's scale wider
 LEFT, RIGHT = Qt.DockWidgetArea.LeftDockWidgetArea, Qt.DockWidgetArea.RightDockWidgetArea
 
 
@@ -181,7 +182,9 @@ class MainWindow(QMainWindow):
     def fit_text(self, ratio: float) -> None:
         """Text is `ratio` times as large as before: side panels follow, but leave most to the graph."""
         sides = [dock for dock in (self._docks["investigation"], self._docks["inspector"]) if not dock.isFloating()]
-        self.resizeDocks(sides, [round(dock.width() * ratio**SIDE_GROWTH) for dock in sides], Qt.Orientation.Horizontal)
+        self.resizeDocks(
+            sides, [math.ceil(dock.width() * ratio**SIDE_GROWTH) for dock in sides], Qt.Orientation.Horizontal
+        )
         self.resizeDocks([self._prompt_dock], [self.prompt_bar.minimumSizeHint().height()], Qt.Orientation.Vertical)
 
     def panels(self) -> list[QWidget]:

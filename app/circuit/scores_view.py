@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 
 from app.circuit.desk import CircuitDesk
 from app.circuit.words import plain_percent
-from app.panels.plain import Heading, MutedLabel, PlainLabel, tip
+from app.panels.plain import ElidedLabel, Heading, MutedLabel, PlainLabel, tip
 
 NOT_FOR_NEURONS = "Replacement, completeness do not apply"
 WHY_NOT = "Neurons are the model itself: they leave nothing to error nodes that could be counted against them."
@@ -41,7 +41,7 @@ class ScoresView(QWidget):
         self._names: dict[str, PlainLabel] = {}
         for row, (name, meaning) in enumerate(_MEANING.items(), start=1):
             own, whole = PlainLabel(), MutedLabel()
-            self.values[name], self._names[name] = (own, whole), PlainLabel(name)
+            self.values[name], self._names[name] = (own, whole), ElidedLabel(name)
             grid.addWidget(self._names[name], row, 0)
             for column, label in enumerate((own, whole), start=1):
                 grid.addWidget(label, row, column, Qt.AlignmentFlag.AlignRight)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt, Slot
 from PySide6.QtWidgets import (
-    QHBoxLayout,
     QToolButton,
     QTreeWidgetItem,
     QVBoxLayout,
@@ -15,6 +14,7 @@ from app.circuit.desk import CircuitDesk
 from app.circuit.short_list import ShortList, row_of
 from app.circuit.words import name_of
 from app.commands import Registry
+from app.panels.flow import FlowRow
 from app.panels.plain import Hint, MutedLabel, tip
 from engine.projects import Suggestion
 
@@ -37,21 +37,18 @@ class SuggestionsView(QWidget):
         self.list.setObjectName("suggestions")
         self.reason = MutedLabel(wrap=True)
         self.hint = Hint(HINT)
-        row = QHBoxLayout()
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(2)
+        row = FlowRow(gap=2)
         self.buttons: dict[str, QToolButton] = {}
         for command in ("circuit.suggest", "circuit.accept", "circuit.refuse"):
             button = self.buttons[command] = QToolButton()
             button.setDefaultAction(registry.action(command))
             button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
             button.setAccessibleName(registry.action(command).command.words)
-            row.addWidget(button)
-        row.addStretch(1)
+            row.flow.addWidget(button)
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 4, 6, 4)
         column.setSpacing(3)
-        column.addLayout(row)
+        column.addWidget(row)
         column.addWidget(self.list, 1)
         column.addWidget(self.reason)
         column.addWidget(self.hint, 1)

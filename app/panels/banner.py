@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt, Signal, Slot
-from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QToolButton, QWidget
 
 from app.panels.plain import PlainLabel
@@ -25,6 +24,7 @@ class Banner(QWidget):
         self.sentence = PlainLabel(wrap=True)
         self.sentence.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.help_button = QPushButton()
+        self.help_button.setAccessibleName("Help with this message")
         self.help_button.clicked.connect(self._help)
         self.close_button = QToolButton()
         self.close_button.setAccessibleName("Put this message away")
@@ -36,7 +36,9 @@ class Banner(QWidget):
         row.addWidget(self.sentence, 1)
         row.addWidget(self.help_button)
         row.addWidget(self.close_button)
-        self.setAutoFillBackground(True)
+        # The style sheet has the colours: a palette put on by hand does not reach labels that a sheet has polished.
+        self.setProperty("alert", True)
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         theme_watcher().changed.connect(self._restyle)
         self._restyle()
         self.hide()
@@ -47,6 +49,7 @@ class Banner(QWidget):
         self.sentence.setText(problem.sentence)
         self.setAccessibleName(problem.sentence)
         self.help_button.setText(help_title)
+        self.help_button.setAccessibleName(help_title or "Help with this message")
         self.help_button.setVisible(bool(self._command))
         self.show()
 
@@ -65,9 +68,5 @@ class Banner(QWidget):
     @Slot()
     def _restyle(self) -> None:
         theme = current_theme()
-        palette = self.palette()
-        palette.setColor(QPalette.ColorRole.Window, QColor(theme.error_panel))
-        palette.setColor(QPalette.ColorRole.WindowText, QColor(theme.error))
-        self.setPalette(palette)
         self._mark.setPixmap(icon("warning", theme.error).pixmap(QSize(16, 16), self.devicePixelRatioF()))
         self.close_button.setIcon(icon("close", theme.error))

@@ -211,6 +211,7 @@ class InvestigationPanel(QWidget):
         self.traces = TraceList(registry)
         self.hint = Hint("Each trace you run is kept here, with its notes. Type a prompt above and press Trace.")
         self.note = TextBox()
+        self.note.setTabChangesFocus(True)
         self.note.setObjectName("notes")
         self.note.setAccessibleName("Notes on this trace")
         self.note.setPlaceholderText("Notes on this trace: what you see, what you doubt, what to try next.")

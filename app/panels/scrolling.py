@@ -20,11 +20,18 @@ class _Frame(QWidget):
         return self._panel.sizeHint()
 
     def minimumSizeHint(self) -> QSize:
-        return self._panel.minimumSizeHint().expandedTo(self._panel.minimumSize())
+        least = self._panel.minimumSizeHint().expandedTo(self._panel.minimumSize())
+        layout = self._panel.layout()
+        if layout is not None and layout.hasHeightForWidth() and self.width() > 0:
+            # Lines that wrap are higher the narrower the panel is.
+            least.setHeight(max(least.height(), layout.totalMinimumHeightForWidth(self.width())))
+        return least
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self._panel.setGeometry(self.rect())
+        if event.size().width() != event.oldSize().width():
+            self.updateGeometry()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """What the panel must have at least has changed."""

@@ -94,6 +94,8 @@ QLineEdit, QPlainTextEdit, QTextEdit {{ background: {t.base}; border: 1px solid 
     padding: 2px; }}
 QLineEdit:focus, QPlainTextEdit:focus, QTextEdit:focus {{ border-color: {t.accent}; }}
 QLabel[problem="true"] {{ color: {t.error}; }}
+QWidget[alert="true"] {{ background: {t.error_panel}; }}
+QWidget[alert="true"] > QLabel {{ color: {t.error}; background: {t.error_panel}; }}
 QToolButton::menu-indicator {{ image: none; }}
 QProgressBar {{ background: {t.hover}; border: none; border-radius: 3px; min-height: 6px; text-align: center; }}
 QProgressBar::chunk {{ background: {t.accent}; border-radius: 3px; }}
