@@ -5,7 +5,6 @@ from __future__ import annotations
 from PySide6.QtCore import QEvent, Qt, Slot
 from PySide6.QtGui import QContextMenuEvent
 from PySide6.QtWidgets import (
-    QHBoxLayout,
     QMenu,
     QScrollArea,
     QSplitter,
@@ -25,6 +24,7 @@ from app.circuit.paths_view import PathsView
 from app.circuit.scores_view import ScoresView
 from app.circuit.suggestions_view import SuggestionsView
 from app.commands import Edits, Registry
+from app.panels.flow import FlowRow
 from app.panels.plain import Hint
 
 BAR = (
@@ -101,21 +101,17 @@ class CircuitPage(QSplitter):
 
     def _left(self) -> QWidget:
         left = QWidget()
-        bar = QHBoxLayout()
-        bar.setContentsMargins(6, 3, 6, 3)
-        bar.setSpacing(2)
+        bar = FlowRow(gap=2)
+        bar.flow.setContentsMargins(6, 3, 6, 3)
         for command in BAR:
             button = QToolButton()
             button.setDefaultAction(self.registry.action(command))
             button.setAccessibleName(self.registry.action(command).command.words)
-            bar.addWidget(button)
-            if command in ("edit.ungroup", "circuit.remove", "circuit.suggest"):
-                bar.addSpacing(8)
-        bar.addStretch(1)
+            bar.flow.addWidget(button)
         column = QVBoxLayout(left)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
-        column.addLayout(bar)
+        column.addWidget(bar)
         column.addWidget(self.stack, 1)
         column.addWidget(self.legend)
         return left
