@@ -51,7 +51,7 @@ class GraphCanvas(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setMinimumSize(240, 130)
+        self.setMinimumSize(240, 120)
         self.setAccessibleName("Attribution graph")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self._held = False
