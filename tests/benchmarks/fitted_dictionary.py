@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 WIDTH, ACTIVE = 4096, 48
 CHUNK = 250
-RIDGE = 10.0
+RIDGE = 12.0
 
 
 def write(model: LanguageModel, fit_text: str, prompt_text: str, folder: Path) -> list[float]:
@@ -63,7 +63,8 @@ def _write_layer(
     encoder = torch.randn(WIDTH, x.shape[1], generator=generator)
     encoder = encoder / encoder.norm(dim=-1, keepdim=True) / x.pow(2).mean().sqrt()
     on_prompts = inputs @ encoder.T
-    threshold = on_prompts.quantile(1 - ACTIVE / WIDTH, dim=0).clamp_min(1e-3)
+    # Between two values that occur: on one of them, rounding would decide which program finds the feature active.
+    threshold = on_prompts.quantile(1 - ACTIVE / WIDTH, dim=0, interpolation="midpoint").clamp_min(1e-3)
     pre, mean = x @ encoder.T, y.mean(0)
     active = torch.where(pre > threshold, pre, 0)
     # Ridge in the space of tokens: there are fewer of them than features.
