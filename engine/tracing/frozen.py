@@ -117,9 +117,12 @@ class FrozenAttention:
             known = _folded[self.layer] = _fold(self.layer, dtype)
         return known
 
+    def _folded(self) -> FoldedWeights:
+        return self._kept_fold if self.keep else _fold(self.layer, self.record.pre.dtype)
+
     @cached_property
     def _narrow_out(self) -> Tensor:
-        return _fold(self.layer, self.record.pre.dtype).out.to(torch.bfloat16)
+        return self._folded().out.to(torch.bfloat16)
 
     @cached_property
     def _kept_mix(self) -> Tensor:
@@ -135,7 +138,7 @@ class FrozenAttention:
 
     def hold(self, *, wide: bool = False) -> HeldAttention:
         """Everything a step needs, made once for the step where it is not kept; `wide` whatever `narrow` says."""
-        folded = self._kept_fold if self.keep else _fold(self.layer, self.record.pre.dtype)
+        folded = self._folded()
         mix = self._kept_mix if self.keep else self._make_mix()
         return HeldAttention(self._narrow_out if self.narrow and not wide else folded.out, folded.value, mix)
 

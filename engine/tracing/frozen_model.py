@@ -33,9 +33,9 @@ class FrozenModel:
     @cached_property
     def listed(self) -> tuple[ListedSources | None, ...]:
         """For each layer, its sources as rows, where they can be laid out."""
-        listed = list_all(self.features, self.attention_bias, len(self.embedding))
         # Where features of several layers write, the layer's own are not alone.
-        return tuple(None if writers else one for one, writers in zip(listed, self.cross_writers, strict=True))
+        alone = [not writers for writers in self.cross_writers]
+        return list_all(self.features, self.attention_bias, alone, len(self.embedding))
 
     @cached_property
     def foldable(self) -> bool:

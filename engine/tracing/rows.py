@@ -149,14 +149,14 @@ class _RowFinding:
         """Some rows swept again with wide operands: how far the narrow ones were off."""
         if not any(attention.narrow for attention in self.model.attention):
             return None
-        floor = self.floor.with_wide_operands()
-        worst = _apart(self._target_rows(floor).rows, table.logits.rows)
+        worst = _apart(self._target_rows(wide=True).rows, table.logits.rows)
         blocks = sorted(table.layers.items(), reverse=True)
         every = max(sum(len(block.numbers) for _, block in blocks) // CHECKED_ROWS, 1)
         some = slice(None, None, every)
         asked = self._asked({layer: block.numbers[some] for layer, block in blocks})
         if len(asked.layer):
-            rows = sweep(floor, Batch(asked.vectors, tuple(asked.layer.tolist()), asked.position), self.cancel)
+            batch = Batch(asked.vectors, tuple(asked.layer.tolist()), asked.position)
+            rows = sweep(self.floor, batch, self.cancel, wide=True)
             # What a target adds by itself takes no part in a sweep.
             rows.kept[:, self.columns.own] = 0
             narrow = Rows.join([block.rows[some] for _, block in blocks])
@@ -164,12 +164,12 @@ class _RowFinding:
             worst = max(worst, _apart(rows, narrow))
         return worst
 
-    def _target_rows(self, floor: Floor | None = None) -> LayerRows:
+    def _target_rows(self, *, wide: bool = False) -> LayerRows:
         targets = self.targets
         n = len(targets.vectors)
         layer = self.model.n_layers if targets.layer is None else targets.layer
         positions = torch.full((n,), targets.position, device=targets.vectors.device)
-        rows = sweep(floor or self.floor, Batch(targets.vectors, (layer,) * n, positions), self.cancel)
+        rows = sweep(self.floor, Batch(targets.vectors, (layer,) * n, positions), self.cancel, wide=wide)
         self._add_own(rows, targets.own_bias)
         return LayerRows(torch.arange(n, device=targets.vectors.device), rows, targets.value)
 

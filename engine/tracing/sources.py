@@ -88,13 +88,16 @@ class ListedColumns:
 
 
 def list_all(
-    features: Sequence[LayerFeatures], attention_bias: Sequence[Tensor | None], n_positions: int
+    features: Sequence[LayerFeatures],
+    attention_bias: Sequence[Tensor | None],
+    alone: Sequence[bool],
+    n_positions: int,
 ) -> tuple[ListedSources | None, ...]:
-    """Each layer's sources, their rows laid out where all of them fit."""
+    """Each layer's sources where its own features are `alone` there, their rows laid out where all of them fit."""
     d = 0
     found = []
-    for here, bias in zip(features, attention_bias, strict=True):
-        found.append(list_sources(here, bias, n_positions))
+    for here, bias, only in zip(features, attention_bias, alone, strict=True):
+        found.append(list_sources(here, bias, n_positions) if only else None)
         d = max([d] + [v.shape[1] for v in (here.error, here.bias) if v is not None])
     numbers = sum(one.starts[-1] for one in found if one is not None) * d
     if numbers * features[0].activation.element_size() > KEPT_BYTES:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
 
@@ -22,7 +21,6 @@ from engine.progress import checkpoint
 from engine.tracing.columns import Columns
 from engine.tracing.constant_position import ConstantPosition, constant_position
 from engine.tracing.found_rows import Rows, contract
-from engine.tracing.frozen import FrozenAttention
 from engine.tracing.frozen_model import FrozenModel
 from engine.tracing.sources import ListedColumns, listed_columns
 
@@ -46,17 +44,6 @@ class Floor:
 
     model: FrozenModel
     columns: Columns
-
-    def with_wide_operands(self) -> Floor:
-        """The same, swept without bfloat16 operands."""
-        wide = copy(self)
-        wide.__dict__["attention"] = tuple(replace(one, narrow=False) for one in self.model.attention)
-        return wide
-
-    @cached_property
-    def attention(self) -> tuple[FrozenAttention, ...]:
-        """Attention by layer."""
-        return self.model.attention
 
     @cached_property
     def listed(self) -> tuple[ListedColumns | None, ...]:
@@ -89,16 +76,21 @@ def sweep(
     batch: Batch,
     cancel: threading.Event | None = None,
     passed: Callable[[float], None] | None = None,
+    *,
+    wide: bool = False,
 ) -> Rows:
-    """The rows of a batch, every edge counted; `passed` hears the share of layers done."""
-    return _Sweep(floor, batch).run(cancel, passed)
+    """The rows of a batch, every edge counted; `passed` hears the share of layers done.
+
+    `wide`: without bfloat16 operands, even where the model is held with them.
+    """
+    return _Sweep(floor, batch, wide).run(cancel, passed)
 
 
 class _Sweep:
     """One batch on its way down: `n` targets have joined, their gradient is (P, n, d)."""
 
-    def __init__(self, floor: Floor, batch: Batch) -> None:
-        self.floor, self.batch = floor, batch
+    def __init__(self, floor: Floor, batch: Batch, wide: bool) -> None:
+        self.floor, self.batch, self.wide = floor, batch, wide
         self.model, self.columns = floor.model, floor.columns
         self.first = 1 if self.model.foldable and int(batch.positions.min()) > 0 else 0
         self.end = int(batch.positions.max()) + 1
@@ -124,8 +116,8 @@ class _Sweep:
             if layer == self.model.n_layers:
                 self._join(self._placed(joining))
                 continue
-            attention = self.floor.attention[layer]
-            self.held = attention.hold()
+            attention = self.model.attention[layer]
+            self.held = attention.hold(wide=self.wide)
             before_mlp = self._through_mlp(layer) if self.n else self.gradient
             if attention.parallel:
                 self._through_attention(layer, self.gradient, before_mlp)

@@ -44,6 +44,21 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+# Everything a person can be asked in a dialog, by its name in `Ask`.
+DIALOGS = (
+    "open_project",
+    "save_file",
+    "open_folder",
+    "open_file",
+    "text",
+    "long_text",
+    "choice",
+    "number",
+    "confirm",
+    "tell",
+)
+
+
 @pytest.fixture(autouse=True)
 def no_questions(monkeypatch: pytest.MonkeyPatch) -> None:
     """A dialog that nobody answers would stop the test: asking is an error unless the test says the answer."""
@@ -51,18 +66,7 @@ def no_questions(monkeypatch: pytest.MonkeyPatch) -> None:
     def asked(*arguments: Any, **named: Any) -> None:
         raise AssertionError(f"a dialog was opened: {arguments[1:]} {named}")
 
-    for name in (
-        "open_project",
-        "save_file",
-        "open_folder",
-        "open_file",
-        "text",
-        "long_text",
-        "choice",
-        "number",
-        "confirm",
-        "tell",
-    ):
+    for name in DIALOGS:
         monkeypatch.setattr(Ask, name, asked)
 
 

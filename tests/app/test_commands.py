@@ -14,6 +14,7 @@ from app.panels.palette import match
 from app.theme import current_theme, icon_names
 from app.window import MainWindow
 from engine.graphs import NodeKind
+from tests.app.conftest import DIALOGS
 
 # What each command does to something a person sees is tested below or beside the panel it belongs to; these only open
 # something outside the window, or end it.
@@ -68,18 +69,7 @@ def test_every_control_has_a_name_for_those_who_hear_it(open_window: MainWindow)
 
 
 def test_without_a_project_nothing_breaks(window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (
-        "open_project",
-        "save_file",
-        "open_folder",
-        "open_file",
-        "text",
-        "long_text",
-        "choice",
-        "number",
-        "confirm",
-        "tell",
-    ):
+    for name in DIALOGS:
         monkeypatch.setattr(Ask, name, lambda *arguments: None)
     for name in ids(window):
         if name not in OUTSIDE | {"trace.load_model", "trace.run", "trace.series", "trace.generate"}:
@@ -94,18 +84,7 @@ def test_with_a_graph_every_command_runs(
     open_window: MainWindow, monkeypatch: pytest.MonkeyPatch, select: bool
 ) -> None:
     window = open_window
-    for name in (
-        "open_project",
-        "save_file",
-        "open_folder",
-        "open_file",
-        "text",
-        "long_text",
-        "choice",
-        "number",
-        "confirm",
-        "tell",
-    ):
+    for name in DIALOGS:
         monkeypatch.setattr(Ask, name, lambda *arguments: None)
     for name in ids(window):
         if name in OUTSIDE | {"trace.load_model", "trace.run", "trace.series", "trace.generate", "file.new"}:

@@ -102,7 +102,7 @@ def main() -> None:
     model, dictionary = prepared(asked.work)
     us = Side(sys.executable, "-m", "tests.benchmarks.side_loupe", model, dictionary)
     say(f"circuit-loupe {us.ask('about')['versions']}")
-    peer = Side(asked.peer_python, str(Path(__file__).with_name("side_circuit_tracer.py")), model, dictionary)
+    peer = Side(asked.peer_python, "-m", "tests.benchmarks.side_circuit_tracer", model, dictionary)
     about = {"ours": us.ask("about"), "theirs": peer.ask("about")}
     say(f"circuit-tracer {about['theirs']['versions']}, {about['theirs']['threads']} threads")
     ids = us.ask("encode", text=(ROOT / "resources" / "fidelity_text.txt").read_text(encoding="utf-8"))

@@ -17,19 +17,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.benchmarks import spoken
 from tests.oracle.starter_case import CASES, MODEL
 from tests.oracle.transcoder_case import write_dictionary
 
 ROOT = Path(__file__).parent.parent.parent
 TEXT = "The capital of Texas is Austin and the capital of France is Paris, which people like to visit in spring. "
-
-
-def resident(field: str) -> int:
-    """VmRSS or VmHWM of this process, in bytes."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) * 1024
-    raise OSError(f"{field} is not told here")
 
 
 def measure(source: str, tokens: int, nodes: int) -> dict[str, float]:
@@ -50,10 +43,9 @@ def measure(source: str, tokens: int, nodes: int) -> dict[str, float]:
     trace(model, features, spec(3, 10))
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
-    before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the highest mark falls to what is resident now
+    before = spoken.peak_reset()
     result = trace(model, features, spec(tokens, nodes))
-    peak = resident("VmHWM") - before
+    peak = spoken.peak() - before
     return {
         "peak": peak,
         "estimate": estimate_bytes(model, tokens, spec(tokens, nodes), neurons=not features.has_errors),

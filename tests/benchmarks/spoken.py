@@ -61,6 +61,7 @@ class Side:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            cwd=Path(__file__).parents[2],
             # Threads that wait do not spin: nobody else runs meanwhile, but each program's own pieces do.
             env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
         )
