@@ -29,13 +29,18 @@ class Header:
     @property
     def newer_minor(self) -> bool:
         """A newer program of the same major version wrote it: readable, but not ours to write."""
-        return self.minor > MINOR_VERSION
+        return self.major == MAJOR_VERSION and self.minor > MINOR_VERSION
+
+    @property
+    def newer_major(self) -> bool:
+        """A newer program wrote it whose tables may be others: what is known of them can be read from a copy."""
+        return self.major > MAJOR_VERSION
 
 
 def read_header(path: Path) -> Header:
     """Check that a file is a project this program can read.
 
-    Raises `RequestError` for a missing, empty, foreign, cut short or too new file, `MachineError` if it cannot be read.
+    Raises `RequestError` for a missing, empty, foreign or cut short file, `MachineError` if it cannot be read.
     """
     try:
         if path.is_dir():
@@ -71,13 +76,8 @@ def _understand(name: str, head: bytes) -> Header:
 
 
 def understood(name: str, user_version: int) -> Header:
-    """The version in `user_version`; `RequestError` if it is one that this program does not read."""
+    """The version in `user_version`; `RequestError` if there is none."""
     header = Header(user_version >> 16 & 0xFFFF, user_version & 0xFFFF)
-    if header.major > MAJOR_VERSION:
-        raise RequestError(
-            f"{name} was written by a newer Circuit Loupe (format {header.major}.{header.minor}, this program reads up "
-            f"to {MAJOR_VERSION}.{MINOR_VERSION}); update Circuit Loupe to open it."
-        )
     if header.major < 1:
         raise DamagedProjectError(
             f"{name} carries no format version and is damaged; open a copy of it that is whole, or {RESCUE}."

@@ -31,12 +31,13 @@ def make_file(path: Path, name: str, *, overwrite: bool) -> None:
     with placed(path, overwrite=overwrite) as temporary, plainly(path.name):
         db = connect(temporary, "rwc")
         try:
-            _fill(db, name)
+            fill(db, name)
         finally:
             db.conn.close()
 
 
-def _fill(db: sqlite_utils.Database, name: str) -> None:
+def fill(db: sqlite_utils.Database, name: str) -> None:
+    """Make the tables of an empty project in an empty database."""
     for pragma in (f"page_size={PAGE_SIZE}", "encoding='UTF-8'", "journal_mode=DELETE"):
         db.conn.execute(f"PRAGMA {pragma}")
     with transaction(db):
@@ -90,10 +91,12 @@ def _check_tables(db: sqlite_utils.Database, name: str, header: Header) -> None:
     for kind, table, sql in db.conn.execute("SELECT type, name, sql FROM sqlite_master"):
         if kind in ("view", "trigger"):
             raise RequestError(f"{name} holds a {kind}, which no project has; do not trust where it came from.")
-        if kind == "index" and sql is not None and not header.newer_minor:
+        if kind == "index" and sql is not None and not (header.newer_minor or header.newer_major):
             raise damaged(name)  # ours are those that SQLite makes for keys
         if kind == "table" and table not in _WORDS_TABLES and not table.startswith("sqlite_"):
             found[table] = " ".join(str(sql).split())
+    if header.newer_major:
+        return  # `newer.py` reads what it knows of these tables, and trusts nothing
     # A newer minor version may add tables, and columns at the end of a table.
     if header.newer_minor:
         ours = {table: _columns(db, table) for table in TABLES if table in found}

@@ -17,14 +17,19 @@ from engine.projects import ownership, snapshots
 from engine.projects.connection import connect, transaction
 from engine.projects.drives import file_id, require_same, warning
 from engine.projects.faults import plainly
-from engine.projects.header import Header
+from engine.projects.header import Header, read_header
 from engine.projects.migration import back_up, bring_along, brought_along_copy
+from engine.projects.newer import known_part
 from engine.projects.opening import open_file
 from engine.projects.ownership import Owner
 from engine.projects.placing import placed
 
 _ASKED = "This project was opened for reading only."
 _NEWER = "A newer Circuit Loupe wrote this project, so it is open for reading only; update to edit it."
+_NEWER_MAJOR = (
+    "A newer Circuit Loupe wrote this project in a format of its own, so it is open for reading only, without what is "
+    "new in it; update to edit it."
+)
 _TAKEN = "Another program took this project over while this one was asleep, so it is open for reading only."
 
 
@@ -57,23 +62,28 @@ class ProjectFile:
                 return db
         self.read_only_reason = reason
         db, header = open_file(self.path, "ro")
-        if not header.older:
+        if not (header.older or header.newer_major):
             return db
         try:
             with plainly(self.path.name):
-                return brought_along_copy(db, header)
+                return known_part(db, self.path.name) if header.newer_major else brought_along_copy(db, header)
         finally:
             db.conn.close()
 
     def _open_for_writing(self) -> tuple[sqlite_utils.Database | None, str]:
         """The connection, or None and why there is none."""
+        # SQLite would take a half-made transaction back, in a file that is not ours to write.
+        if read_header(self.path).newer_major:
+            return None, _NEWER_MAJOR
         try:
             db, header = open_file(self.path, "rw")
         except MachineError as error:
             return None, error.sentence
         reason, kept = _NEWER, False
         try:
-            if not header.newer_minor:
+            if header.newer_major:  # the bytes said another version, and SQLite has gone back to this one
+                reason = _NEWER_MAJOR
+            elif not header.newer_minor:
                 with plainly(self.path.name):
                     kept = self._take(db, header)
                 if self.owner is not None:

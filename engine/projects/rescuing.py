@@ -5,38 +5,29 @@ The damaged file is never written: it is copied aside, and what can be read of t
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import sqlite_utils
 
 from engine.errors import LoupeError, RequestError
-from engine.projects import arrays, traces
+from engine.projects import traces
 from engine.projects.annotations import read_annotations
-from engine.projects.connection import Row, connect, transaction
+from engine.projects.connection import connect, transaction
 from engine.projects.faults import DamageError, plainly
 from engine.projects.opening import make_file, open_file
 from engine.projects.placing import placed
-from engine.projects.rows import index_text
-from engine.projects.schema import EDITED, USER_VERSION
+from engine.projects.schema import USER_VERSION
 from engine.projects.texts import MAX_NAME, MAX_NOTE
-from engine.projects.tolerant_reading import READING_ERRORS, TableReader
+from engine.projects.tolerant_copying import COPIED, copy_name, copy_table, drop_without_reference, index_all
+from engine.projects.tolerant_reading import READING_ERRORS
 from engine.projects.tree_rows import TOP, last_rank
 from engine.projects.working_copies import candidates, copy_journal, copy_what_can_be_read
 
-# In this order: what refers comes after what it refers to.
-_COPIED = (
-    *("array", "trace", "graph_column", "pin", "label", "supernode", "member", "note", "place", "view", "effect"),
-    *("setting", "feature_label", "label_version", "item", "tag", "suggestion", "experiment"),
-)
 _STEPS = ("history", "snapshot")
-# What a column holds where the file is older than the column.
-_DEFAULTS: dict[str, Any] = {"parent": 0, "rank": 0, "spec": None, "source": "person", "note": "", "deleted": 0}
 _ON_TRACE = ("pin", "label", "note", "place", "view", "suggestion")
 _WORDS = {
     "array": "parts of graphs",
@@ -150,74 +141,25 @@ def _save(candidate: Path, new: Path, name: str) -> tuple[dict[str, int], _Losse
     try:
         target.conn.execute("PRAGMA foreign_keys=OFF")
         with plainly(new.name), transaction(target):
-            _copy_name(source, target)
-            for table in _COPIED:
-                _copy_table(source, target, table, losses)
-            _drop_without_reference(target, losses)
+            copy_name(source, target)
+            for table in COPIED:
+                copy_table(source, target, table, losses.tables)
+            drop_without_reference(target, losses.tables)
             _drop_without_graph(target, losses)
             losses.older = source.conn.execute("PRAGMA user_version").fetchone()[0] != USER_VERSION
             if not losses.weight and not losses.older:
                 for table in _STEPS:
-                    _copy_table(source, target, table, losses)
+                    copy_table(source, target, table, losses.tables, count_gaps=False)
             if losses.weight:
                 for table in _STEPS:
                     target.conn.execute(f"DELETE FROM {table}")
-            _index_all(target)
-        saved = {table: int(target.conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) for table in _COPIED}
+            index_all(target)
+        saved = {table: int(target.conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) for table in COPIED}
     finally:
         source.conn.close()
         target.conn.close()
     open_file(new, "ro")[0].conn.close()
     return saved, losses
-
-
-def _copy_name(source: sqlite_utils.Database, target: sqlite_utils.Database) -> None:
-    with contextlib.suppress(*READING_ERRORS):
-        for row in TableReader(source, "project").rows():
-            target.conn.execute("UPDATE project SET name = ?, created = ?", (row["name"], row["created"]))
-
-
-def _copy_table(source: sqlite_utils.Database, target: sqlite_utils.Database, table: str, losses: _Losses) -> None:
-    reader = TableReader(source, table)
-    columns = [column.name for column in target[table].columns]
-    for row in reader.rows():
-        full = {column: row.get(column, _DEFAULTS.get(column)) for column in columns}
-        if table == "array" and not _is_whole(full):
-            losses.tables[table] += 1
-            continue
-        try:
-            target.conn.execute(
-                f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
-                list(full.values()),
-            )
-        except (sqlite3.Error, OverflowError):
-            losses.tables[table] += 1
-    if reader.gaps and table not in _STEPS:
-        losses.tables[table] += reader.gaps
-
-
-def _is_whole(row: Row) -> bool:
-    try:
-        arrays.check(row)
-    except (DamageError, TypeError):
-        return False
-    return True
-
-
-def _drop_without_reference(db: sqlite_utils.Database, losses: _Losses) -> None:
-    """Rows that refer to something that is gone: again and again, since what they held may be referred to."""
-    while found := db.conn.execute("PRAGMA foreign_key_check").fetchall():
-        for table, number, *_ in found:
-            if number is not None:
-                db.conn.execute(f"DELETE FROM {table} WHERE rowid = ?", (number,))
-        for table in sorted({table for table, *_ in found}):
-            if table not in ("graph_column", "pin", "label", "member", "place", "supernode", "note", "view"):
-                continue
-            column, other = ("supernode", "supernode") if table == "member" else ("trace", "trace")
-            db.conn.execute(f"DELETE FROM {table} WHERE {column} NOT IN (SELECT id FROM {other})")
-            if table == "graph_column":
-                db.conn.execute("DELETE FROM graph_column WHERE array NOT IN (SELECT id FROM array)")
-        losses.tables.update(table for table, *_ in found)
 
 
 def _drop_without_graph(db: sqlite_utils.Database, losses: _Losses) -> None:
@@ -258,13 +200,6 @@ def _remove_trace(db: sqlite_utils.Database, trace: int) -> None:
     for table in ("supernode", "graph_column", *_ON_TRACE):
         db.conn.execute(f"DELETE FROM {table} WHERE trace = ?", (trace,))
     db.conn.execute("DELETE FROM trace WHERE id = ?", (trace,))
-
-
-def _index_all(db: sqlite_utils.Database) -> None:
-    for table, edited in EDITED.items():
-        if edited.item is not None:
-            for row in list(db[table].rows_where(select=", ".join(edited.columns))):
-                index_text(db, table, dict(row))
 
 
 def _free(path: Path, what: str) -> Path:

@@ -182,10 +182,6 @@ def patched(whole: bytes, at: int, value: int) -> bytes:
 
 
 def test_versions(whole: bytes, path: Path) -> None:
-    path.write_bytes(patched(whole, 60, 2 << 16 | 3))
-    refused(path, r"written by a newer Circuit Loupe \(format 2\.3, this program reads up to 1\.1\); update")
-    path.write_bytes(patched(whole, 60, 0xFFFF_FFFF))
-    refused(path, "written by a newer Circuit Loupe")
     path.write_bytes(patched(whole, 60, 7))
     refused(path, "carries no format version")
     path.write_bytes(patched(whole, 68, 0x4C4F5551))
@@ -213,6 +209,53 @@ def test_a_newer_minor_version_is_read_and_not_written(whole: bytes, path: Path)
     assert path.read_bytes() == before
     change_file(path, "ALTER TABLE label RENAME COLUMN text TO words")
     refused(path, "is damaged")
+
+
+def newer_major(whole: bytes, path: Path, *statements: str) -> None:
+    path.write_bytes(whole)
+    for statement in (*statements, f"PRAGMA user_version = {9 << 16}"):
+        change_file(path, statement)
+
+
+def test_a_newer_major_version_is_read_as_far_as_it_is_known(whole: bytes, path: Path) -> None:
+    newer_major(
+        whole,
+        path,
+        "ALTER TABLE label ADD COLUMN author TEXT",
+        "CREATE TABLE intervention (id INTEGER PRIMARY KEY) STRICT",
+        "DROP TABLE effect",
+        "ALTER TABLE snapshot RENAME TO state",
+        "ALTER TABLE trace DROP COLUMN spec",
+        "DROP TABLE words",
+        "CREATE INDEX quick ON label (author)",
+    )
+    before = path.read_bytes()
+    with Project.open(path) as project:
+        assert project.read_only_reason == (
+            "A newer Circuit Loupe wrote this project in a format of its own, so it is open for reading only, without "
+            "what is new in it; update to edit it."
+        )
+        assert project.annotations(1).labels == {3: "label"}
+        assert [hit.text for hit in project.search("label")] == ["label"]
+        assert_same_graph(project.load_graph(1), small_graph(1))
+        with pytest.raises(RequestError, match="update to edit it"):
+            project.pin(1, [1])
+        project.save_copy(path.with_name("copy.loupe"))
+    assert path.read_bytes() == before
+    with Project.open(path.with_name("copy.loupe")) as copy:
+        assert not copy.read_only, "a copy is a project of this version"
+        copy.pin(1, [1])
+        assert copy.annotations(1).labels == {3: "label"}
+
+
+def test_a_newer_major_version_with_nothing_known_in_it(whole: bytes, path: Path) -> None:
+    newer_major(whole, path, "PRAGMA foreign_keys=OFF", "ALTER TABLE trace RENAME COLUMN n_nodes TO size")
+    refused(path, "holds nothing this program can read; update")
+    newer_major(whole, path, "CREATE VIEW v AS SELECT 1")
+    refused(path, "holds a view")
+    path.write_bytes(patched(whole, 60, 0xFFFF_FFFF))
+    with Project.open(path) as project:
+        assert project.read_only
 
 
 @pytest.mark.parametrize(
