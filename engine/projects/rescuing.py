@@ -5,7 +5,6 @@ The damaged file is never written: it is copied aside, and what can be read of t
 
 from __future__ import annotations
 
-import sqlite3
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
