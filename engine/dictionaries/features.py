@@ -73,6 +73,9 @@ class LayerFeatures(Protocol):
     def read_vectors(self, index: Tensor) -> Tensor:
         """(k, d) the direction each feature reads, in the residual stream before the MLP's norm."""
 
+    def jacobian_vectors(self, index: Tensor) -> Tensor:
+        """(k, d) the slope of each feature's activation there: what predicts a change, norm scales held."""
+
     def values(self, index: Tensor) -> Tensor:
         """(k,) each feature's linear form at the recorded residual: pre-activation, or a neuron's value."""
 
@@ -84,6 +87,9 @@ class LayerFeatures(Protocol):
 
     def pull_features(self, gradient: Tensor) -> Tensor:
         """Pull (T', n, d) back through the features themselves, their gates held: only the relevance pass does so."""
+
+    def pull_jacobian(self, gradient: Tensor) -> Tensor:
+        """The same as the features answer a small change: predictions of an intervention go this way."""
 
 
 class CrossLayerFeatures(LayerFeatures, Protocol):

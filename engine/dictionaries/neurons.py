@@ -161,6 +161,20 @@ class NeuronLayer:
             out = out + (through * self._gate_share[:n_positions, None, :]) @ mlp.w_gate.to(through.dtype)
         return self._record.mlp_norm.pull(out)
 
+    def pull_jacobian(self, gradient: Tensor) -> Tensor:
+        """(T', n, d) through all neurons as they answer a small change, norm scales held: phi'(g) u and phi(g)."""
+        n_positions, mlp = gradient.shape[0], self._mlp
+        through = self._through_down(gradient)
+        x = self._record.mlp_input[:n_positions]
+        up = _linear(x, mlp.w_up, mlp.b_up)
+        if mlp.w_gate is None:
+            out = (through * value_and_derivative(up, mlp.activation)[1][:, None, :]) @ mlp.w_up.to(through.dtype)
+        else:
+            value, derivative = value_and_derivative(_linear(x, mlp.w_gate, mlp.b_gate), mlp.activation)
+            out = (through * value[:, None, :]) @ mlp.w_up.to(through.dtype)
+            out += (through * (derivative * up)[:, None, :]) @ mlp.w_gate.to(through.dtype)
+        return self._record.mlp_norm.pull(out)
+
     def _through_down(self, gradient: Tensor) -> Tensor:
         pulled = self._pulled(gradient)
         return pulled @ self._mlp.w_down.to(pulled.dtype)  # (T', n, m)

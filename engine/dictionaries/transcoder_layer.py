@@ -139,6 +139,10 @@ class TranscoderLayer:
             rows = rows / self._gain.to(rows.dtype)
         return self._record.mlp_norm.pull_at(rows, self.position[index])
 
+    def jacobian_vectors(self, index: Tensor) -> Tensor:
+        """(k, d) the slope of each active feature: the vector it reads."""
+        return self.read_vectors(index)
+
     def values(self, index: Tensor) -> Tensor:
         """(k,) pre-activations from the residual stream: v_in.x plus the constant part, in float64."""
         vectors, rows = self.read_vectors(index).double(), self._record.mid[self.position[index]].double()
@@ -171,6 +175,10 @@ class TranscoderLayer:
     def pull_features(self, gradient: Tensor) -> Tensor:
         """(T', n, d) through features that write at their own layer only."""
         return self.pull_units(self.units(gradient, self.layer), gradient.shape[0])
+
+    def pull_jacobian(self, gradient: Tensor) -> Tensor:
+        """(T', n, d) through features as they answer a small change: a gate that is held is their slope."""
+        return self.pull_features(gradient)
 
     def pull_skip(self, gradient: Tensor) -> Tensor | None:
         """(T', n, d) back through W_skip to the residual stream before the MLP."""

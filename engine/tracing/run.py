@@ -168,7 +168,7 @@ def sweep_prompt(
     weights, position = model.weights, recording.n_positions - 1
     layers = read_features(features, recording, part(progress, 0.03, 0.08), cancel, keep=reuse)
     lap("features")
-    frozen = _frozen_model(model, recording, layers, narrow=_narrow(spec))
+    frozen = hold(model, recording, layers, narrow=_narrow(spec))
     prediction = predict(weights, recording, position)
     if spec.target.feature is not None:
         targets = feature_target(spec.target.feature, layers)
@@ -282,9 +282,10 @@ def _narrow(spec: TraceSpec) -> bool:
     return spec.sweep_dtype == "bfloat16"
 
 
-def _frozen_model(
-    model: LanguageModel, recording: Recording, layers: Sequence[LayerFeatures], *, narrow: bool
+def hold(
+    model: LanguageModel, recording: Recording, layers: Sequence[LayerFeatures], *, narrow: bool = False
 ) -> FrozenModel:
+    """A recorded prompt with everything held that the tracer holds: what sweeps and predictions pass through."""
     attention = freeze(model.weights, recording, narrow=narrow)
     embedding, positions = recording.layers[0].pre, None
     if model.weights.position_embedding is not None:
