@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import IO
 
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
 from app.fault_log import FaultCatcher, logger, start_log
 from app.garbage import GarbageKeeper
+from app.last_run import RunFile, dump_stacks, find_crash
 from app.window import MainWindow
-from engine.places import log_file
 
 PRELOAD_MS = 250
 
@@ -51,14 +49,34 @@ class Interrupts:
             QTimer.singleShot(0, self.window, self.window.close)
 
 
-def _watch_crashes() -> IO[str] | None:
-    """Where the interpreter writes its stacks should native code crash: beside the log."""
-    try:
-        file = log_file().with_name("crash.txt").open("a", encoding="utf-8")
-    except OSError:
-        return None
-    faulthandler.enable(file=file)
-    return file
+class LastSession:
+    """What a start finds of the run before it, and what it leaves for the next."""
+
+    def __init__(self, window: MainWindow) -> None:
+        self.window = window
+        self._before = find_crash()
+        self._file = RunFile()
+        self._file.begin()
+        window.session.projectChanged.connect(self._note)
+
+    def restore(self, project: Path | None) -> None:
+        """Open the project that was asked for, or what was open; after a run that ended badly, offer it."""
+        if project is not None:
+            self.window.files.open_path(project)
+        elif self._before is None:
+            self.window.settings.reopen()
+        if self._before is not None:
+            left = self._before.project
+            self.window.settings.offer(self._before.sentence, None if left == project else left)
+
+    def _note(self) -> None:
+        project = self.window.session.project
+        if self.window.isVisible():  # A window that closes lets go of its project: that is no news.
+            self._file.note_project(None if project is None else project.path)
+
+    def end(self) -> None:
+        """The run ends as it should."""
+        self._file.end()
 
 
 def run(project: Path | None) -> int:
@@ -72,26 +90,23 @@ def run(project: Path | None) -> int:
     faults.install()
     interrupts = Interrupts()
     interrupts.install()
-    crash_file = _watch_crashes()
     garbage = GarbageKeeper()
     garbage.start()
     window = MainWindow(app)
     faults.caught.connect(window.show_fault)
     window.show()
-    if project is not None:
-        window.files.open_path(project)
+    session = LastSession(window)
+    session.restore(project)
     # The window is painted first: importing torch holds Python's lock for most of a second.
     QTimer.singleShot(PRELOAD_MS, window.runs, window.runs.preload)
     interrupts.attach(window)
     status = app.exec() or interrupts.status
     garbage.stop()
     faults.remove()
-    if crash_file is not None:
-        faulthandler.disable()
-        crash_file.close()
+    session.end()
     if not window.stopped:
         # A job that does not stop would keep the process alive; nothing it does can still be wanted.
         logger.error("the engine thread did not stop; leaving without it")
-        faulthandler.dump_traceback(file=sys.__stderr__ or sys.stderr)
+        dump_stacks()
         os._exit(status)
     return status

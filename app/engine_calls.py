@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import RequestError
+from engine.preferences import read_preferences
 from engine.progress import Progress
 from engine.tracing.spec import Prompt, TraceSpec
 
@@ -135,7 +136,7 @@ def open_model(state: EngineState, source: str, progress: Progress, cancel: thre
     from engine.models.loading import load_model
 
     state.model = state.features = state.features_source = state.directions = None
-    model = load_model(source, progress=progress, cancel=cancel)
+    model = load_model(source, device=read_preferences().device, progress=progress, cancel=cancel)
     state.model = model
     return LoadedModel(
         source=source,

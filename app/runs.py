@@ -73,6 +73,13 @@ class Runs(QObject):
         self._want_model(source)
         self.session.prompt.forget_tokens()
 
+    def load_elsewhere(self) -> None:
+        """Another device is meant from now on: the chosen model is loaded there when it is next needed."""
+        source, features, trust = self.wanted_model, self.wanted_features, self.trust_features
+        self._want_model(source)
+        self.wanted_features, self.trust_features = features, trust
+        self.featuresChanged.emit()
+
     def _want_model(self, source: str) -> None:
         self.host.drop("model")
         self._after_load, self._loading = [], ""

@@ -19,6 +19,8 @@ def prepare_environment(environ: dict[str, str] | None = None) -> None:
     """Set what torch reads once, when it is imported: waiting threads must not spin next to a painting window."""
     target = os.environ if environ is None else environ
     target.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # No library may look anything up by itself; a download that a person asks for opens connections of its own.
+    target.setdefault("HF_HUB_OFFLINE", "1")
     target.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 

@@ -22,6 +22,7 @@ from app.commands.hands import Hands
 from app.commands.look import Look
 from app.commands.model_choice import ModelChoice
 from app.commands.project_files import ProjectFiles
+from app.commands.settings import Settings
 from app.comparison_desk import ComparisonDesk
 from app.dialogs import Ask
 from app.downloads import Downloads
@@ -90,6 +91,7 @@ class MainWindow(QMainWindow):
         self.exports = Exports(self)
         self.graph_files, self.special = GraphFiles(self), SpecialTargets(self)
         self.models, self.look = ModelChoice(self), Look(self, app)
+        self.settings = Settings(self)
         self.look.start()
         self._build()
         self._connect()
@@ -409,6 +411,7 @@ class MainWindow(QMainWindow):
             return
         self.settle()
         self.models.close_page()
+        self.settings.close()
         self.look.keep_layout()
         self.session.close()
         self._heartbeat.stop()

@@ -26,6 +26,11 @@ def opened_file() -> Path:
     return settings_file().with_name("opened.json")
 
 
+def preferences_file() -> Path:
+    """The file with what a person chose in the settings that the engine obeys."""
+    return settings_file().with_name("preferences.json")
+
+
 def unsaved_folder() -> Path:
     """Where a project lives until the person gives it a name."""
     return _place("data", platformdirs.user_data_dir(APP_NAME, appauthor=False)) / "unsaved"

@@ -35,6 +35,8 @@ def _file(window: MainWindow) -> list[Command]:
     return [
         Command("file.new", "&New investigation", FILE, files.new, ("Ctrl+N",), "new"),
         Command("file.open", "&Open…", FILE, files.open, ("Ctrl+O",), "open", tip="Open a project"),
+        Command("file.reopen", "Open w&hat was open", FILE, window.settings.open_left, (), "history",
+                window.settings.has_left, tip="Open the project that was open when the program ended unexpectedly"),
         Command("file.save_as", "Save &as…", FILE, files.save_as, ("Ctrl+Shift+S",), "save", section=1,
                 enabled=asked.has_project, tip="Give the project a name; everything is saved as you work"),
         Command("file.import_graph", "&Import graph…", FILE, graphs.import_graph, (), "open", section=2,
@@ -66,6 +68,8 @@ def _edit(window: MainWindow) -> list[Command]:
                 asked.has_label_history, section=1, tip="See the labels the node had, and give one of them again"),
         Command("edit.copy_name", "&Copy node's name", EDIT, hands.copy_name, ("Ctrl+Shift+C",), "copy",
                 asked.has_selection, section=1),
+        Command("edit.settings", "&Settings…", EDIT, window.settings.show, ("Ctrl+,",), "settings", section=9,
+                tip="Theme, text size, device, memory, model folders, network"),
     ]  # fmt: skip
 
 

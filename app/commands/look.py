@@ -82,6 +82,14 @@ class Look:
         """How large text is beside what the system says."""
         return self.app.font().pointSizeF() / self._normal_size
 
+    def text_size(self) -> float:
+        """How large text is, in points."""
+        return self.app.font().pointSizeF()
+
+    def set_text_size(self, size: float) -> None:
+        """Text of so many points, as far as there is room."""
+        self._set_size(size)
+
     def _set_size(self, size: float) -> None:
         before = self.app.font().pointSizeF()
         size = min(max(size, SMALLEST), max(LARGEST, 2 * self._normal_size))

@@ -22,6 +22,7 @@ from urllib.parse import quote, urlsplit
 import httpx2
 
 from engine.errors import LoupeError, MachineError, RequestError
+from engine.preferences import read_preferences
 from engine.progress import checkpoint
 
 # Seconds: to connect, and for a server to say something before the connection counts as lost.
@@ -82,6 +83,8 @@ class Hub:
     """A hub at an address such as https://huggingface.co; `token` proves who asks."""
 
     def __init__(self, endpoint: str, token: str | None, cancel: threading.Event | None = None) -> None:
+        if not read_preferences().network:
+            raise RequestError("The network is turned off in the settings, so nothing is downloaded; turn it on there.")
         self.endpoint = endpoint.rstrip("/")
         self._token = token
         self._cancel = cancel

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import MachineError
+from engine.preferences import read_preferences
 
 if TYPE_CHECKING:
     import torch
@@ -23,12 +24,11 @@ def estimate_bytes(n_parameters: int, dtype: str = "float32") -> int:
 
 
 def total_bytes() -> int:
-    """Main memory that this program could use at most: the machine's, or its container's where that is less."""
+    """Main memory that this program could use at most: the machine's, its container's, or what a person allowed."""
     import psutil
 
-    limit = _container_limit()
-    total = int(psutil.virtual_memory().total)
-    return total if limit is None else min(total, limit)
+    limits = (_container_limit(), read_preferences().memory_bytes)
+    return min([int(psutil.virtual_memory().total), *(limit for limit in limits if limit is not None)])
 
 
 def available_bytes(device: torch.device | None = None) -> int:
@@ -39,9 +39,13 @@ def available_bytes(device: torch.device | None = None) -> int:
         import torch
 
         return int(torch.cuda.mem_get_info(device)[0])
-    free = int(psutil.virtual_memory().available)
-    limit = _container_limit()
-    return free if limit is None else min(free, max(0, limit - _container_use()))
+    free = [int(psutil.virtual_memory().available)]
+    limit, allowed = _container_limit(), read_preferences().memory_bytes
+    if limit is not None:
+        free.append(limit - _container_use())
+    if allowed is not None:
+        free.append(allowed - int(psutil.Process().memory_info().rss))
+    return max(0, min(free))
 
 
 def require_memory(name: str, n_parameters: int, dtype: str, device: torch.device) -> None:
@@ -53,8 +57,14 @@ def require_memory(name: str, n_parameters: int, dtype: str, device: torch.devic
         if needed > free:
             raise MachineError(
                 f"{name} needs about {needed / 1e9:.1f} GB {where} and {free / 1e9:.1f} GB are free; "
-                f"close other programs, or {smaller}."
+                f"close other programs, or {smaller}.{_allowed()}"
             )
+
+
+def _allowed() -> str:
+    """What to add where it is the settings that allow no more."""
+    allowed = read_preferences().memory_bytes
+    return "" if allowed is None else f" The settings allow {allowed / 1e9:.1f} GB in all."
 
 
 def _container_limit() -> int | None:

@@ -12,6 +12,7 @@ from typing import Literal
 from engine.errors import LoupeError
 from engine.models.cache import read_json, write_json
 from engine.places import opened_file
+from engine.preferences import listed_folders, read_preferences
 
 What = Literal["models", "dictionaries"]
 
@@ -20,8 +21,11 @@ _LARGEST = 1 << 20  # bytes
 
 
 def opened(what: What) -> list[Path]:
-    """What was opened lately and is still there, newest first."""
-    return [path for entry in _read()[what] if (path := Path(entry)).exists()]
+    """What was opened lately and is still there, newest first; of models also what lies in the settings' folders."""
+    found = [path for entry in _read()[what] if (path := Path(entry)).exists()]
+    if what == "models":
+        found += [path for path in listed_folders(read_preferences()) if path not in found]
+    return found
 
 
 def remember_opened(what: What, path: Path) -> None:
