@@ -97,13 +97,16 @@ def _largest(pre: Tensor, k: int, choice: Choice) -> Tensor:
 
 def site_input(record: LayerRecord, gain: Tensor, reads: ReadSite) -> Tensor:
     """(T, d) what a transcoder reads at this layer."""
+    return read_at(record.mid, record.mlp_input, record.mlp_norm.shift, gain, reads)
+
+
+def read_at(mid: Tensor, mlp_input: Tensor, shift: Tensor | None, gain: Tensor, reads: ReadSite) -> Tensor:
+    """(..., d) what a transcoder reads where the residual stream is `mid` and the MLP's norm gives `mlp_input`."""
     if reads == "residual":
-        return record.mid
+        return mid
     if reads == "normalised":
-        shift = record.mlp_norm.shift
-        centred = record.mlp_input if shift is None else record.mlp_input - shift
-        return centred / gain
-    return record.mlp_input
+        return (mlp_input if shift is None else mlp_input - shift) / gain
+    return mlp_input
 
 
 def site_output(record: LayerRecord, writes: WriteSite) -> Tensor:

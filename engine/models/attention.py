@@ -7,7 +7,7 @@ query heads in K groups of G, h head width. The softmax is in float32 or wider; 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -52,10 +52,12 @@ def attend(
     cache: LayerCache | None = None,
     keep_pattern: bool = False,
     cancel: threading.Event | None = None,
+    change: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """What attention writes (B, T, d) for x (B, T, d), which the norm has been applied to, before any post-norm.
 
     With `keep_pattern` also the pattern (B, H, T, S) in float32 or wider, of the weights that really multiplied.
+    `change` is given what every head puts out, (B, T, H, h), and gives what goes on instead.
     """
     start = 0 if cache is None else cache.length
     queries = project_queries(w, x, start)
@@ -73,6 +75,8 @@ def attend(
         rows = (pattern.flatten(2, 3) @ values[:, :, :seen]).view(*pattern.shape[:4], w.d_head)
         mixed.append(rows.permute(0, 3, 1, 2, 4).flatten(2))  # (B, t, H*h)
     joined = mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=1)
+    if change is not None:
+        joined = change(joined.view(*joined.shape[:2], w.n_heads, w.d_head)).flatten(2)
     return functional.linear(joined, w.w_o, w.b_o), kept
 
 

@@ -115,8 +115,13 @@ def unembed(weights: ModelWeights, x: Tensor) -> Tensor:
     slice of three dimensions, 0.75 s instead of 0.02 s for Gemma's 262,144 rows (torch 2.13).
     """
     with torch.no_grad():
-        normed = normalise(weights.final_norm, x).to(weights.unembed.dtype)
-        logits = functional.linear(normed, weights.unembed).to(wide(weights.unembed.dtype))
+        return unembed_normed(weights, normalise(weights.final_norm, x))
+
+
+def unembed_normed(weights: ModelWeights, normed: Tensor) -> Tensor:
+    """(n, V) logits for flat rows (n, d) that the final norm has been applied to."""
+    with torch.no_grad():
+        logits = functional.linear(normed.to(weights.unembed.dtype), weights.unembed).to(wide(weights.unembed.dtype))
         cap = weights.final_softcap
         return logits if cap is None else logits.div_(cap).tanh_().mul_(cap)
 
