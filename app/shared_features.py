@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from PySide6.QtCore import QObject, Signal, Slot
@@ -12,65 +10,8 @@ from PySide6.QtCore import QObject, Signal, Slot
 from app.engine_calls import bind
 from app.jobs import Failure, JobHost, Outcome, Value
 from app.session import Session
-from engine.errors import RequestError
-from engine.graphs import AttributionGraph
-from engine.graphs.comparison import SharedFeature, shared_features
-from engine.graphs.visible_text import visible_text
-from engine.progress import Progress, checkpoint
-from engine.projects import Project, dictionary_identity
-
-LEAST = 2  # traces that must be chosen, and that a feature must be in
-
-
-@dataclass(frozen=True)
-class SharedRow:
-    """One feature: what is shown of it. `places` has one text a trace, "" where the trace does not have it."""
-
-    found: SharedFeature
-    places: tuple[str, ...]
-    label: str
-
-
-@dataclass(frozen=True)
-class SharedTable:
-    """What several traces share."""
-
-    traces: tuple[int, ...]
-    titles: tuple[str, ...]
-    rows: tuple[SharedRow, ...]
-    measure: str
-
-
-def find_shared(project: Project, traces: Sequence[int], progress: Progress, cancel: threading.Event) -> SharedTable:
-    """Read traces and find the features that two or more of them have; RequestError for several dictionaries."""
-    titles = {row.id: row.title for row in project.traces()}
-    graphs, labels, names = [], [], []
-    for done, trace in enumerate(traces):
-        progress("Reading the graphs", done / (len(traces) + 1))
-        checkpoint(cancel)
-        graphs.append(project.load_graph(trace))
-        everywhere = {node: label.text for node, label in project.feature_labels.of_trace(trace).items()}
-        labels.append({**everywhere, **project.annotations(trace).labels})
-        names.append(dictionary_identity(project.report(trace)))
-    if len(set(names) - {None}) > 1:
-        raise RequestError(
-            "These traces come from different dictionaries, whose feature numbers mean different things; choose traces "
-            "of one."
-        )
-    progress("Comparing the graphs", len(traces) / (len(traces) + 1))
-    rows = []
-    for found in shared_features(graphs, LEAST):
-        pairs = [labels[i].get(node, "") for i, nodes in enumerate(found.nodes) for node in nodes]
-        label = " | ".join(dict.fromkeys(text for text in pairs if text))
-        places = tuple(_places(graph, found, i) for i, graph in enumerate(graphs))
-        rows.append(SharedRow(found, places, label))
-    return SharedTable(tuple(traces), tuple(titles.get(t, "") for t in traces), tuple(rows), graphs[0].measure)
-
-
-def _places(graph: AttributionGraph, found: SharedFeature, number: int) -> str:
-    """Where a graph has a feature: "␣petit −3, ␣est −1"."""
-    ends = found.positions[number]
-    return ", ".join(f"{visible_text(graph.tokens[graph.n_positions + end])} {end}".replace("-", "−") for end in ends)
+from engine.projects import Project
+from engine.projects.shared import LEAST, SharedTable, find_shared
 
 
 class SharedDesk(QObject):

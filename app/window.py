@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 from pathlib import Path
 
@@ -24,13 +23,13 @@ from app.commands.model_choice import ModelChoice
 from app.commands.project_files import ProjectFiles
 from app.commands.settings import Settings
 from app.comparison_desk import ComparisonDesk
-from app.dialogs import Ask
 from app.downloads import Downloads
 from app.dropped_files import PROJECT_ENDING, dropped_files
 from app.effects import EffectsDesk
 from app.feature_trace import FeatureTrace
 from app.jobs import JobHost
 from app.menus import Menus
+from app.panels.about_sheet import AboutSheet
 from app.panels.banner import Banner
 from app.panels.circuit import CircuitPanel
 from app.panels.connections import ConnectionsPanel
@@ -385,13 +384,7 @@ class MainWindow(QMainWindow):
 
     def show_about(self) -> None:
         """Say what this program is."""
-        version = importlib.metadata.version("circuit-loupe")
-        Ask.tell(
-            self,
-            "About Circuit Loupe",
-            f"Circuit Loupe {version}\n\nSee which features, in which layers, at which words, made a language model "
-            "say a token. Everything runs on this machine; nothing is sent anywhere.",
-        )
+        AboutSheet(self).open()
 
     # ---- the end -----------------------------------------------------------------------------------------------
 

@@ -16,7 +16,8 @@ from PySide6.QtWidgets import (
 
 from app.panels.plain import Hint, MutedLabel, tip
 from app.reading import number
-from app.shared_features import SharedDesk, SharedRow
+from app.shared_features import SharedDesk
+from engine.projects.shared import SharedRow
 
 Index = QModelIndex | QPersistentModelIndex
 FIXED = ("Feature", "In", "Influence", "Spread")
@@ -25,8 +26,10 @@ INFLUENCE = 2
 _NUMERIC = {1, 2, 3}
 _EXPLAINED = (
     "Layer and number of the feature",
-    "How many of the chosen traces have it, at any token",
-    "Its mean influence over all chosen traces, 0 where it is missing",
+    "How many of the chosen traces have it, at any token. In a row’s tool tip: the range of that share over all such "
+    "prompts, with a confidence of 95 % (Wilson 1927)",
+    "Its mean influence over all chosen traces, 0 where it is missing. In a row’s tool tip: the range that holds the "
+    "mean over all such prompts with a confidence of 95 % (bootstrap over the traces)",
     "The standard deviation of its influence over all chosen traces",
 )
 EMPTY = (
@@ -135,7 +138,7 @@ class SharedModel(QAbstractTableModel):
             trace = self.trace_of(index.column())
             found = table.rows[row].found
             if trace is None or trace not in found.graphs:
-                return tip(f"Layer {found.layer} · {found.feature}")
+                return tip(f"Layer {found.layer} · {found.feature}\n{_ranges(table.rows[row], table.measure)}")
             return tip(f"{table.rows[row].places[trace]}\nlargest activation {number(found.activation[trace])}")
         if role == Qt.ItemDataRole.TextAlignmentRole and index.column() in _NUMERIC:
             return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
@@ -150,6 +153,15 @@ class SharedModel(QAbstractTableModel):
         found = shown.found
         cells = (f"L{found.layer} · {found.feature}", f"{len(found.graphs)} of {total}", number(found.influence))
         return (*cells, number(found.spread))[column] if column < len(FIXED) else shown.label
+
+
+def _ranges(row: SharedRow, measure: str) -> str:
+    """How sure the two numbers are."""
+    often, strong = row.often, row.strong
+    return (
+        f"in {often.mean:.0%} of the traces (95 %: {often.low:.0%} to {often.high:.0%})\n"
+        f"mean {measure} {number(strong.mean)} (95 %: {number(strong.low)} to {number(strong.high)})"
+    )
 
 
 def _text(row: SharedRow) -> str:

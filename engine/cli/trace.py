@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.cli import many
 from engine.cli.drawing import DRAWINGS, write_drawing
 from engine.cli.numbers import share, whole
 from engine.cli.terminal import TerminalProgress, interruptible
@@ -38,9 +39,11 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     add = command.add_argument
     add(
         "prompt",
+        nargs="?",
         metavar="PROMPT",
         help="the text; the model's BOS is put in front unless it begins with a special token",
     )
+    many.add_flags(add)
     add("--model", metavar="ID|PATH", help="a model's id, folder or GGUF file (default: the starter)")
     add("--features", metavar="neurons|PATH", default="neurons", help="the dictionary (default: neurons)")
     add("--trust-features", action="store_true", help="open a dictionary even if it does not describe the model")
@@ -90,10 +93,17 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Trace, write what was asked for, print the report."""
+    if arguments.prompts is not None:
+        many.check(arguments)
+    elif arguments.ray is not None:
+        raise RequestError("--ray goes with --prompts FILE; one prompt is traced here.")
     spec = _spec(arguments)
     _check_outputs(arguments)
     project = _open_project(arguments.project)
     try:
+        if arguments.prompts is not None:
+            assert project is not None
+            return many.run(arguments, spec, project)
         result = _trace(arguments, spec)
         written = _write(arguments, spec, result, project)
     finally:
@@ -105,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _spec(arguments: argparse.Namespace) -> TraceSpec:
     return TraceSpec(
-        Prompt(arguments.prompt, bos=not arguments.no_bos, chat=arguments.chat),
+        Prompt(arguments.prompt or "", bos=not arguments.no_bos, chat=arguments.chat),
         Target(
             token=None if arguments.target == "auto" else arguments.target,
             against=arguments.against,
@@ -127,7 +137,7 @@ def _spec(arguments: argparse.Namespace) -> TraceSpec:
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
     """Refuse before the work what could not be written after it."""
-    if not arguments.prompt:
+    if not arguments.prompt and arguments.prompts is None:
         raise RequestError("The prompt is empty; give some text.")
     if arguments.image is not None and arguments.image.suffix.lower() not in DRAWINGS:
         raise RequestError(f"A picture is written as .svg, .pdf or .png; {arguments.image.name} ends in none of them.")

@@ -8,7 +8,7 @@ kinds meet.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -136,9 +136,9 @@ def paired_views(
 class SharedFeature:
     """A feature that several graphs have.
 
-    `influence` is the mean over all graphs of what it has there, at all positions together, 0 where it is missing;
-    `spread` the standard deviation of the same. `nodes` are, for each graph, its node numbers, and `positions` the same
-    nodes' positions from the end (-1 is the last token).
+    `influences` has for each graph what it has there, at all positions together, 0 where it is missing; `influence` is
+    their mean and `spread` their standard deviation. `nodes` are, for each graph, its node numbers, and `positions` the
+    same nodes' positions from the end (-1 is the last token).
     """
 
     layer: int
@@ -149,44 +149,63 @@ class SharedFeature:
     activation: tuple[float, ...]  # the largest in each graph, 0 where it is missing
     nodes: tuple[tuple[int, ...], ...]
     positions: tuple[tuple[int, ...], ...]
+    influences: tuple[float, ...]
 
 
-def shared_features(graphs: Sequence[AttributionGraph], at_least: int = 2) -> tuple[SharedFeature, ...]:
+@dataclass(frozen=True)
+class _Here:
+    """A feature in one graph."""
+
+    nodes: tuple[int, ...] = ()
+    positions: tuple[int, ...] = ()
+    influence: float = 0.0
+    activation: float = 0.0
+
+
+def shared_features(graphs: Iterable[AttributionGraph], at_least: int = 2) -> tuple[SharedFeature, ...]:
     """Features that `at_least` so many graphs of one dictionary have, at any token.
 
     Those of most graphs come first, then those of most influence.
     """
-    where: dict[tuple[int, int], list[list[int]]] = {}
+    where: dict[tuple[int, int], dict[int, _Here]] = {}
+    total = 0
+    # One graph at a time: of a thousand, no two need to be in memory together.
     for number, graph in enumerate(graphs):
-        for node in graph.of_kind(NodeKind.FEATURE).tolist():
-            key = int(graph.layer[node]), int(graph.feature[node])
-            where.setdefault(key, [[] for _ in graphs])[number].append(node)
-    found = [
-        _shared(graphs, layer, feature, nodes)
-        for (layer, feature), nodes in where.items()
-        if sum(map(bool, nodes)) >= at_least
-    ]
+        total += 1
+        for key, here in _features_of(graph).items():
+            where.setdefault(key, {})[number] = here
+    found = [_shared(layer, feature, own, total) for (layer, feature), own in where.items() if len(own) >= at_least]
     return tuple(sorted(found, key=lambda one: (-len(one.graphs), -one.influence, one.layer, one.feature)))
 
 
-def _shared(
-    graphs: Sequence[AttributionGraph], layer: int, feature: int, nodes: Sequence[Sequence[int]]
-) -> SharedFeature:
-    influence = [float(graph.influence[list(own)].sum()) for graph, own in zip(graphs, nodes, strict=True)]
+def _features_of(graph: AttributionGraph) -> dict[tuple[int, int], _Here]:
+    nodes: dict[tuple[int, int], list[int]] = {}
+    for node in graph.of_kind(NodeKind.FEATURE).tolist():
+        nodes.setdefault((int(graph.layer[node]), int(graph.feature[node])), []).append(node)
+    return {
+        key: _Here(
+            nodes=tuple(own),
+            positions=tuple(int(graph.position[node]) - graph.n_positions for node in own),
+            influence=float(graph.influence[own].sum()),
+            activation=float(graph.activation[own].max(initial=0)),
+        )
+        for key, own in nodes.items()
+    }
+
+
+def _shared(layer: int, feature: int, own: Mapping[int, _Here], total: int) -> SharedFeature:
+    everywhere = [own.get(number, _Here()) for number in range(total)]
+    influences = tuple(here.influence for here in everywhere)
     return SharedFeature(
         layer=layer,
         feature=feature,
-        graphs=tuple(i for i, own in enumerate(nodes) if own),
-        influence=float(np.mean(influence)),
-        spread=float(np.std(influence)),
-        activation=tuple(
-            float(graph.activation[list(own)].max(initial=0)) for graph, own in zip(graphs, nodes, strict=True)
-        ),
-        nodes=tuple(tuple(own) for own in nodes),
-        positions=tuple(
-            tuple(int(graph.position[node]) - graph.n_positions for node in own)
-            for graph, own in zip(graphs, nodes, strict=True)
-        ),
+        graphs=tuple(sorted(own)),
+        influence=float(np.mean(influences)),
+        spread=float(np.std(influences)),
+        activation=tuple(here.activation for here in everywhere),
+        nodes=tuple(here.nodes for here in everywhere),
+        positions=tuple(here.positions for here in everywhere),
+        influences=influences,
     )
 
 

@@ -5,8 +5,10 @@ Everything is plain numpy in float64, and every function says what it returns wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 
 RESAMPLES = 2000
+_ROWS_AT_ONCE = 1000
 
 
 def permutation_p(effect: float, controls: ArrayLike) -> float:
@@ -68,6 +71,35 @@ def bootstrap_interval(
     drawn = sample[np.random.default_rng(seed).integers(0, n, size=(resamples, n))]
     low, high = np.quantile(statistic(drawn), [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(point, float(low), float(high), n, confidence)
+
+
+def mean_intervals(rows: ArrayLike, *, seed: int = 0, confidence: float = 0.95) -> list[Interval]:
+    """`bootstrap_interval` of the mean of each row of (k, n), all with the same draws: the same numbers, at once."""
+    samples = np.asarray(rows, dtype=np.float64)
+    if samples.ndim != 2 or samples.shape[1] < 2:
+        return [bootstrap_interval(row, seed=seed, confidence=confidence) for row in samples]
+    n = samples.shape[1]
+    drawn = np.random.default_rng(seed).integers(0, n, size=(RESAMPLES, n))
+    counts = np.zeros((RESAMPLES, n))
+    np.add.at(counts, (np.arange(RESAMPLES)[:, None], drawn), 1.0 / n)
+    ends = [(1 - confidence) / 2, (1 + confidence) / 2]
+    found: list[Interval] = []
+    for start in range(0, len(samples), _ROWS_AT_ONCE):
+        some = samples[start : start + _ROWS_AT_ONCE]
+        lows, highs = np.quantile(counts @ some.T, ends, axis=0)
+        pieces = zip(some.mean(axis=1), lows, highs, strict=True)
+        found += [Interval(float(mean), float(low), float(high), n, confidence) for mean, low, high in pieces]
+    return found
+
+
+def share_interval(count: int, n: int, confidence: float = 0.95) -> Interval:
+    """A share `count / n` with the score interval of Wilson (1927), which stays within [0, 1] for few values too."""
+    if n < 1:
+        return Interval(float("nan"), float("nan"), float("nan"), n, confidence)
+    z, share = NormalDist().inv_cdf((1 + confidence) / 2), count / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return Interval(share, max(0.0, middle - half), min(1.0, middle + half), n, confidence)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QApplication, QLineEdit, QWidget
 from pytestqt.qtbot import QtBot
 
 from app.dialogs import Ask
+from app.panels.about_sheet import AboutSheet
 from app.panels.help_sheet import HelpSheet
 from app.session import GROUP_COLOURS
 from app.window import MainWindow
@@ -270,9 +271,7 @@ def test_smaller_text_and_the_systems_theme(open_window: MainWindow, qapp: QAppl
 
 @pytest.mark.command("help.keys", "help.about", "help.show_log")
 def test_help_is_shown(open_window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
     opened: list[QUrl] = []
-    monkeypatch.setattr(Ask, "tell", lambda parent, title, text: told.append(text))
     monkeypatch.setattr(QDesktopServices, "openUrl", opened.append)
     open_window.registry.run("help.keys")
     sheet = open_window.findChild(HelpSheet)
@@ -280,7 +279,14 @@ def test_help_is_shown(open_window: MainWindow, monkeypatch: pytest.MonkeyPatch)
     assert sheet.isVisible()
     sheet.close()
     open_window.registry.run("help.about")
-    assert "nothing is sent anywhere" in told[0]
+    about = open_window.findChild(AboutSheet)
+    assert about is not None and about.isVisible()
+    assert "Circuit Loupe " in about.versions.text()
+    text = about.licences.toPlainText()
+    for part in ("pyqtgraph", "torch", "PySide6_Essentials", "numpy"):
+        assert f"\n{part} " in text, part
+    assert "Apache License" in text and "pytest" not in text
+    about.close()
     open_window.registry.run("help.show_log")
     assert [Path(url.toLocalFile()) for url in opened] == [log_file().parent]
     assert log_file().parent.is_dir()

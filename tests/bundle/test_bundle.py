@@ -1,0 +1,103 @@
+"""The bundle as a person uses it: start, trace, pin, save, quit, open again, and the same from a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.bundle.drive import Program, alone, display, until
+
+BUNDLE = Path(os.environ["LOUPE_BUNDLE"]).absolute()
+PROMPT = "The largest planet is"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def screen() -> Iterator[str]:
+    with display() as name:
+        yield name
+
+
+def counted(path: Path | None, table: str) -> int:
+    """Rows of a table of a project that another program has open."""
+    if path is None:
+        return 0
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as found:
+        try:
+            return int(found.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+        except sqlite3.OperationalError:  # it is being written
+            return 0
+
+
+def contents() -> dict[str, tuple[int, int]]:
+    """Every file of the bundle with its size and time."""
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in BUNDLE.rglob("*") if path.is_file()}
+
+
+def test_the_command_line_traces_without_a_network(home: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    command = alone(BUNDLE, home, {}, "trace", PROMPT, "--max-nodes", "50", "--report", str(report))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(report.read_text())
+    assert found["top_tokens"][0]["token"] == " Jupiter"
+    assert found["conservation_error"] <= found["conservation_bound"]
+
+
+def test_a_person_traces_pins_saves_and_finds_it_again(
+    home: Path, screen: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents()
+    program = Program(BUNDLE, home, screen)
+    program.window("Circuit Loupe")
+    cold = time.monotonic() - program.began
+    program.type(PROMPT)
+    program.keys("Return")
+
+    def unsaved() -> Path | None:
+        return next(iter(home.rglob("*.loupe")), None)
+
+    until(lambda: counted(unsaved(), "trace") == 1, "a trace in the project")
+    program.window("Untitled")
+    program.keys("ctrl+2", "Down", "Down", "ctrl+1", "p")
+    until(lambda: counted(unsaved(), "pin") == 1, "a pin in the project")
+    program.picture(tmp_path / "pinned.png")
+    saved = tmp_path / "Jupiter.loupe"
+    program.keys("ctrl+shift+s")
+    program.window("Save as")
+    program.keys("ctrl+a")
+    program.type(str(saved))
+    program.keys("Return")
+    program.window("Jupiter")
+    program.keys("ctrl+q")
+    assert program.end() == 0
+    assert (counted(saved, "trace"), counted(saved, "pin")) == (1, 1)
+    assert unsaved() is None
+
+    again = Program(BUNDLE, home, screen, str(saved))
+    again.window("Jupiter")
+    warm = time.monotonic() - again.began
+    again.keys("ctrl+1", "ctrl+z")
+    until(lambda: counted(saved, "pin") == 0, "the pin to be taken back")
+    again.keys("ctrl+q")
+    assert again.end() == 0
+
+    restored = Program(BUNDLE, home, screen)
+    restored.window("Jupiter")
+    restored.keys("ctrl+q")
+    assert restored.end() == 0
+    assert contents() == before, "the program wrote into its own folder"
+    with capsys.disabled():
+        print(f"\nfrom the click to the window: {cold:.1f} s, with a project {warm:.1f} s")  # noqa: T201
