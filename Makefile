@@ -50,8 +50,11 @@ sample: prepare
 	@echo "The project:  $(OUT)/first-sample.loupe   open it on a machine with a display: circuit-loupe $(OUT)/first-sample.loupe"
 	@echo "The picture:  $(OUT)/first-sample.svg     open it in any web browser"
 
+# Two processes share the files of tests. Both models are prepared before, so that neither waits for the other.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	@for model in SmolLM2-135M-Instruct Gemma-3-270m; do \
+		CIRCUIT_LOUPE_CACHE=.cache-tests $(BIN)/circuit-loupe models --prepare $$model >/dev/null || exit; done
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check

@@ -13,7 +13,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 # Prepared models stay between runs: preparing takes seconds and half a gigabyte.
 os.environ["CIRCUIT_LOUPE_CACHE"] = str(Path(__file__).parent.parent / ".cache-tests")
-os.environ["CIRCUIT_LOUPE_HOME"] = os.environ["CIRCUIT_LOUPE_CACHE"] + "/home"
+# Settings are each process's own, where several share the tests.
+os.environ["CIRCUIT_LOUPE_HOME"] = (
+    f"{os.environ['CIRCUIT_LOUPE_CACHE']}/home{os.environ.get('PYTEST_XDIST_WORKER', '')}"
+)
 
 import pytest
 

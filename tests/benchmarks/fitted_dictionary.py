@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 WIDTH, ACTIVE = 4096, 48
 CHUNK = 250
-RIDGE = 12.0
+RIDGE = 3.0
 
 
 def write(model: LanguageModel, fit_text: str, prompt_text: str, folder: Path) -> list[float]:
     """Write a set for `model` into `folder`; returns each layer's FVU on the prompts.
 
-    Decoders are fitted on both texts; thresholds are set so that on the prompts' own `ACTIVE` features are active a
-    token, on average.
+    Decoders are fitted on both texts, from the prompts' own mean; thresholds are set so that on the prompts `ACTIVE`
+    features are active a token, on average.
     """
     prompts = _recordings(model, prompt_text)
     fit = _recordings(model, fit_text) + prompts
@@ -65,7 +65,7 @@ def _write_layer(
     on_prompts = inputs @ encoder.T
     # Between two values that occur: on one of them, rounding would decide which program finds the feature active.
     threshold = on_prompts.quantile(1 - ACTIVE / WIDTH, dim=0, interpolation="midpoint").clamp_min(1e-3)
-    pre, mean = x @ encoder.T, y.mean(0)
+    pre, mean = x @ encoder.T, outputs.mean(0)
     active = torch.where(pre > threshold, pre, 0)
     # Ridge in the space of tokens: there are fewer of them than features.
     gram = active @ active.T
