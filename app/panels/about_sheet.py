@@ -7,7 +7,7 @@ from importlib import metadata
 
 from PySide6.QtCore import QLibraryInfo, QSize
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QDialog, QDialogButtonBox, QHBoxLayout, QLabel, QPlainTextEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QDialogButtonBox, QHBoxLayout, QPlainTextEdit, QVBoxLayout, QWidget
 
 from app.licences import licences
 from app.panels.plain import Heading, PlainLabel, tip
@@ -35,7 +35,7 @@ class AboutSheet(QDialog):
         self.setObjectName("about-sheet")
         self.setWindowTitle("About Circuit Loupe")
         self.resize(680, 560)
-        picture = QLabel()
+        picture = PlainLabel()
         picture.setPixmap(QGuiApplication.windowIcon().pixmap(QSize(ICON, ICON)))
         picture.setAccessibleName("The program's icon")
         about = PlainLabel(

@@ -13,7 +13,6 @@ from PySide6.QtWidgets import (
     QDoubleSpinBox,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QListWidget,
     QPushButton,
     QVBoxLayout,
@@ -21,7 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.commands.look import LARGEST, SMALLEST
-from app.panels.plain import MutedLabel, tip
+from app.panels.plain import MutedLabel, PlainLabel, tip
 from engine.models.memory import total_bytes
 from engine.preferences import GIGABYTE
 
@@ -123,7 +122,7 @@ class SettingsSheet(QDialog):
         row.addWidget(self.add_folder)
         row.addWidget(self.remove_folder)
         row.addStretch(1)
-        title = QLabel("Model &folders")
+        title = PlainLabel("Model &folders")
         title.setBuddy(self.folders)
         form.addRow(title, self.folders)
         form.addRow("", buttons)

@@ -12,7 +12,7 @@ FILES = sorted(APP.rglob("*.py"))
 ENGINE_AT_IMPORT = {
     "engine.errors", "engine.progress", "engine.graphs", "engine.projects", "engine.tracing.spec",
     "engine.models.catalogue", "engine.models.opened", "engine.models.published", "engine.cli.import_graph",
-    "engine.places", "engine.tracing.target_files", "engine.whole_files",
+    "engine.models.memory", "engine.places", "engine.preferences", "engine.tracing.target_files", "engine.whole_files",
 }  # fmt: skip
 
 
