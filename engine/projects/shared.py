@@ -5,15 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from engine.errors import RequestError
 from engine.graphs import AttributionGraph
 from engine.graphs.comparison import SharedFeature, shared_features
 from engine.graphs.visible_text import visible_text
-from engine.interventions.statistics import Interval, mean_intervals, share_interval
 from engine.progress import Progress, checkpoint, silent
 from engine.projects.feature_labels import dictionary_identity
 from engine.projects.project import Project
+
+if TYPE_CHECKING:
+    from engine.interventions.statistics import Interval
 
 LEAST = 2  # traces that must be chosen, and that a feature must be in
 
@@ -65,6 +68,9 @@ def find_shared(
     """
     if len(traces) < LEAST:
         raise RequestError("Features are shared by two or more traces; choose more, or trace more prompts.")
+    # Late: its folder brings torch, which the window's start must not.
+    from engine.interventions.statistics import mean_intervals, share_interval
+
     names = {dictionary_identity(project.report(trace)) for trace in traces}
     if len(names - {None}) > 1:
         raise RequestError(
