@@ -68,6 +68,8 @@ references: $(VENV)/.dev
 	@test -x .venv-oracle/bin/python || $(PYTHON) -m venv .venv-oracle
 	.venv-oracle/bin/python -m pip install --quiet --disable-pip-version-check "torch>=2.8,<2.14" "circuit-tracer==0.5.0"
 	HF_HUB_OFFLINE=1 .venv-oracle/bin/python -m tests.oracle.make_references .cache-tests/models/SmolLM2-135M-Instruct
+	HF_HUB_OFFLINE=1 .venv-oracle/bin/python -m tests.oracle.make_intervention_references \
+		.cache-tests/models/SmolLM2-135M-Instruct
 
 # Family x dictionary x test, written from the outcomes of the oracle tests.
 proof: $(VENV)/.dev

@@ -6,6 +6,18 @@ What each mode holds constant, and what is compared with what: docs/intervention
 from __future__ import annotations
 
 from engine.interventions.changes import Change, Elsewhere, Outcome, Settings, Watched, read_change
+from engine.interventions.continuation import Continuation, Sampling, continue_changed
 from engine.interventions.run import intervene
 
-__all__ = ["Change", "Elsewhere", "Outcome", "Settings", "Watched", "intervene", "read_change"]
+__all__ = [
+    "Change",
+    "Continuation",
+    "Elsewhere",
+    "Outcome",
+    "Sampling",
+    "Settings",
+    "Watched",
+    "continue_changed",
+    "intervene",
+    "read_change",
+]

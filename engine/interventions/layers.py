@@ -15,17 +15,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from engine.interventions.block import NormName, run_block
 from engine.interventions.changes import Watched
 from engine.interventions.heads import HeldAttention
-from engine.interventions.plan import FeatureEntries, HeadEntries, Plan, Subject, activation_at, pieces
+from engine.interventions.plan import FeatureEntries, HeadEntries, Plan, Subject, activation_at, too_large
 from engine.interventions.sites import Reading, Site
+from engine.interventions.writes import Writes, overflowing
 from engine.models.attention import LayerCache, attend, project_keys_values
 from engine.models.forward import KeyValueCache, unembed, unembed_normed
 from engine.models.mlp import mlp
 from engine.models.norms import normalise
 from engine.models.recording import FrozenNorm
 from engine.models.weights import LayerWeights, NormWeights
-from engine.progress import checkpoint
 
 _Entries = TypeVar("_Entries", FeatureEntries, HeadEntries)
 
@@ -69,8 +70,7 @@ class ChangedRuns:
         self._start = 0 if cache is not None else min((plan.first_position[one] for one in sets), default=n)
         self._run_of = torch.full((len(plan.first_layer),), -1, dtype=torch.long, device=device)
         self._run_of[torch.tensor(self._order, device=device)] = torch.arange(len(self._order), device=device)
-        self._pending: dict[int, Tensor] = {}  # what features of lower layers write here, at the MLP's output
-        self._pending_branch: dict[int, Tensor] = {}  # and after its post-norm
+        self._writes = Writes(subject.weights.n_layers, len(self._order))
         self._watched = watched
         self._linear, self._activation = (one.repeat(len(self._order), 1) for one in recorded)
 
@@ -81,9 +81,11 @@ class ChangedRuns:
         for number, layer in enumerate(self._subject.weights.layers):
             x = self._joined(x, recording.layers[number].pre, number)
             if len(x):
-                checkpoint(cancel)
-                x = self._layer(number, layer, x, cancel)
+                x = self._with_vectors(x, -1) if number == 0 else x
+                x = self._with_vectors(run_block(self, number, layer, x, cancel), number)
         x = self._joined(x, recording.final, self._subject.weights.n_layers)
+        if over := self._writes.overflowed | overflowing(x):
+            raise too_large(self._plan.sets[self._order[min(over)]])
         back = self._run_of[torch.tensor(self._asked, device=x.device)]
         return Answers(x[back], self._linear[back], self._activation[back])
 
@@ -113,41 +115,23 @@ class ChangedRuns:
             return x
         return torch.cat([x, recorded[self._start :].expand(count - len(x), -1, -1)])
 
-    def _layer(self, number: int, layer: LayerWeights, x: Tensor, cancel: threading.Event | None) -> Tensor:
-        record = self._subject.recording.layers[number]
-        if number == 0 and -1 in self._plan.vectors:
-            x = self._with_vectors(x, -1)
-        read = self._norm(layer.attention_norm, record.attention_norm, x)
-        attention = self._attention(number, layer, read, cancel)
-        after = x + self._post(layer.attention_post_norm, record.attention_post_norm, attention)
-        mid = x if layer.parallel else after
-        checkpoint(cancel)
-        mlp_input = self._norm(layer.mlp_norm, record.mlp_norm, mid)
-        written = self._mlp(number, layer, mlp_input)
-        branch = self._features(number, mid, mlp_input, written)
-        out = self._post(layer.mlp_post_norm, record.mlp_post_norm, written)
-        if branch is not None:
-            out = out + branch
-        if number in self._plan.vectors:
-            out = self._with_vectors(out, number)
-        return after + out
-
-    # Norms
-
-    def _norm(self, norm: NormWeights | None, frozen: FrozenNorm, x: Tensor) -> Tensor:
+    def norm(self, number: int, name: NormName, x: Tensor) -> Tensor:
+        """A norm, its denominator recorded where norms are held."""
+        weights = self._subject.weights.layers[number]
+        frozen: FrozenNorm | None = getattr(self._subject.recording.layers[number], name)
         if not self._held.norms:
-            return normalise(norm, x)
+            norm: NormWeights | None = getattr(weights, name)
+            return x if norm is None else normalise(norm, x)
+        if frozen is None:
+            return x
         centred = x - x.mean(-1, keepdim=True) if frozen.centred else x
         out = centred * frozen.scale[self._start :]
         return out if frozen.shift is None else out + frozen.shift
 
-    def _post(self, norm: NormWeights | None, frozen: FrozenNorm | None, branch: Tensor) -> Tensor:
-        return branch if norm is None or frozen is None else self._norm(norm, frozen, branch)
-
-    # Attention
-
-    def _attention(self, number: int, layer: LayerWeights, read: Tensor, cancel: threading.Event | None) -> Tensor:
-        w, record = layer.attention, self._subject.recording.layers[number]
+    def attention(self, number: int, read: Tensor, cancel: threading.Event | None) -> Tensor:
+        """What attention writes, with the recorded pattern or with its own."""
+        layer, record = self._subject.weights.layers[number], self._subject.recording.layers[number]
+        w = layer.attention
         narrow = read.to(w.w_o.dtype)
         cache = None if self._cache is None else self._cache.layers[number]
         entries = self._mine(self._plan.heads.get(number))
@@ -157,7 +141,8 @@ class ChangedRuns:
 
         if self._held.attention:
             if cache is not None:
-                cache.extend(*project_keys_values(w, narrow, 0))
+                like = normalise(layer.attention_norm, record.pre[None]).to(narrow) if self._held.norms else None
+                cache.extend(*project_keys_values(w, narrow, 0, like))
             joined = changed(HeldAttention(w, record, self._start)(narrow)).flatten(2)
             return functional.linear(joined, w.w_o, w.b_o).to(read.dtype)
         if cache is None:
@@ -182,41 +167,36 @@ class ChangedRuns:
         heads[at] = new.to(heads.dtype)
         return heads
 
-    # MLP and features
-
-    def _mlp(self, number: int, layer: LayerWeights, mlp_input: Tensor) -> Tensor:
-        """(b, T', d) what the MLPs write, those that are held as recorded."""
-        held = [number in self._plan.held[one] for one in self._order[: len(mlp_input)]]
-        recorded = self._subject.recording.layers[number].mlp_output[self._start :]
-        dtype = layer.attention.w_o.dtype
+    def mlp(self, number: int, mlp_input: Tensor) -> Tensor:
+        """What the MLPs write, those that are held as recorded."""
+        held, w = self._held_in(number, len(mlp_input)), self._subject.weights.layers[number]
         if not any(held):
-            return mlp(layer.mlp, mlp_input.to(dtype)).to(mlp_input.dtype)
-        written = recorded.repeat(len(mlp_input), 1, 1)
+            return mlp(w.mlp, mlp_input.to(w.attention.w_o.dtype)).to(mlp_input.dtype)
+        written = self._subject.recording.layers[number].mlp_output[self._start :].repeat(len(mlp_input), 1, 1)
         if not all(held):
             free = torch.tensor([not one for one in held], device=written.device)
-            written[free] = mlp(layer.mlp, mlp_input[free].to(dtype)).to(written.dtype)
+            written[free] = mlp(w.mlp, mlp_input[free].to(w.attention.w_o.dtype)).to(written.dtype)
         return written
 
-    def _features(self, number: int, mid: Tensor, mlp_input: Tensor, written: Tensor) -> Tensor | None:
-        """Change what is written at the MLP's output in place; give what is added after its post-norm."""
-        site, runs = self._subject.sites[number], len(mid)
-        if site is not None:
-            entries = self._mine(self._plan.features.get(number))
-            watched = [(place, one) for place, one in enumerate(self._watched) if self._is_here(number, one)]
-            if entries is not None or watched or site.skips:
-                record = self._subject.recording.layers[number]
-                x = site.reads(mid, mlp_input)
-                recorded = site.reads(record.mid, record.mlp_input)
-                reading = Reading(x, self._start, recorded[: self._start])
-                self._watch(site, reading, watched)
-                if site.skips:
-                    self._skip(number, site, x - recorded[self._start :])
-                if entries is not None:
-                    self._write(number, site, reading, entries)
-        before, after = self._pending.pop(number, None), self._pending_branch.pop(number, None)
-        if before is not None:
-            written += before[:runs]
-        return None if after is None else after[:runs]
+    def features(self, number: int, mid: Tensor, mlp_input: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """What changed features write more, those of lower layers included; watched ones are read."""
+        site = self._subject.sites[number]
+        entries = self._mine(self._plan.features.get(number))
+        watched = [(place, one) for place, one in enumerate(self._watched) if self._is_here(number, one)]
+        if site is not None and (entries is not None or watched or site.skips):
+            record = self._subject.recording.layers[number]
+            x, recorded = site.reads(mid, mlp_input), site.reads(record.mid, record.mlp_input)
+            reading = Reading(x, self._start, recorded[: self._start])
+            self._watch(site, reading, watched)
+            if site.skips:
+                self._skip(number, site, x - recorded[self._start :])
+            if entries is not None:
+                self._write(number, site, reading, entries)
+        return self._writes.take(number, len(mid))
+
+    def _held_in(self, number: int, runs: int) -> list[bool]:
+        """(b) whether a layer's MLP output is held."""
+        return [number in self._plan.held[one] for one in self._order[:runs]]
 
     def _is_here(self, number: int, one: Watched) -> bool:
         return one.layer == number and one.position >= self._start
@@ -235,47 +215,28 @@ class ChangedRuns:
 
     def _skip(self, number: int, site: Site, change: Tensor) -> None:
         """Where MLPs are held, the linear bypass still answers to the change of what it reads."""
-        held = [number in self._plan.held[one] for one in self._order[: len(change)]]
+        held = self._held_in(number, len(change))
         if any(held):
             mask = torch.tensor(held, device=change.device, dtype=change.dtype)[:, None, None]
-            self._room(number, site, change)[: len(change)] += site.skip(change) * mask
+            self._writes.room(number, site, change)[: len(change)] += site.skip(change) * mask
 
     def _write(self, number: int, site: Site, reading: Reading, entries: FeatureEntries) -> None:
-        """Add the difference that the new values make, at every layer that the features write to."""
         now, now_share = entries.recorded, entries.recorded_share
         if self._plan.recompute:
             now = activation_at(site, reading, entries.set, entries.position, entries.feature)[1].to(now)
             now_share = (now > 0).to(now)
-        for place in range(min(site.layers_written, self._subject.weights.n_layers - number)):
-            reached = self._reaches(entries.set, number + place)
-            if not bool(reached.any()):
-                continue
-            amount = torch.where(reached, entries.value - now, 0)
-            offset = site.offset(entries.feature, place)
-            if offset is not None:
-                amount = amount + torch.where(reached, offset.to(amount) * (entries.share - now_share), 0)
-            room = self._room(number + place, site, reading.x)
-            for some in pieces(len(amount)):
-                names, which = torch.unique(entries.feature[some], return_inverse=True)
-                rows = site.decoder(names, place).to(amount.dtype)[which] * amount[some, None]
-                room.index_put_((entries.set[some], entries.position[some]), rows, accumulate=True)
+        place, change = (entries.set, entries.position), (entries.value - now, entries.share - now_share)
+        self._writes.add(number, site, reading.x, place, entries.feature, change, self._reaches)
 
     def _reaches(self, run: Tensor, layer: int) -> Tensor:
         """(k,) bool: whether a write to a layer counts; where MLPs are held, only within the range."""
         open_ = [self._plan.recompute or layer in self._plan.held[one] for one in self._order]
         return torch.tensor(open_, device=run.device)[run]
 
-    def _room(self, layer: int, site: Site, like: Tensor) -> Tensor:
-        """(B, T', d) where what is written at a layer is gathered, all runs' that there will be."""
-        pending = self._pending if site.writes == "mlp_output" else self._pending_branch
-        if layer not in pending:
-            pending[layer] = like.new_zeros(len(self._order), *like.shape[1:])
-        return pending[layer]
-
-    # Entries of these runs
-
     def _with_vectors(self, x: Tensor, layer: int) -> Tensor:
-        entries = self._plan.vectors[layer]
+        entries = self._plan.vectors.get(layer)
+        if entries is None:
+            return x
         run = self._run_of[entries.set]
         mine = (run >= 0) & self._reached_vectors(run, layer)
         place = (run[mine], entries.position[mine] - self._start)

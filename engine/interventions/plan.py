@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -14,13 +14,11 @@ from engine.errors import RequestError
 from engine.interventions.changes import Change, Settings
 from engine.interventions.elsewhere import Others
 from engine.interventions.heads import recorded_heads
+from engine.interventions.pieces import pieces
 from engine.interventions.sites import Reading, Site, recorded_reading
 from engine.models.recording import Recording
 from engine.models.weights import ModelWeights
 from engine.progress import checkpoint
-
-# Entries whose rows are gathered at once.
-GATHERED = 8192
 
 
 @dataclass(frozen=True)
@@ -76,6 +74,7 @@ class HeadEntries:
 class Plan:
     """Everything that S sets change. Layer -1 of `vectors` are the embeddings."""
 
+    sets: Sequence[Sequence[Change]]
     features: dict[int, FeatureEntries]
     vectors: dict[int, VectorEntries]
     heads: dict[int, HeadEntries]
@@ -117,6 +116,7 @@ def lay_out(
         first_position.append(min((position for _, position in touched), default=n))
         held.append(settings.range_for(changes, n_layers))
     return Plan(
+        sets,
         {layer: _features(subject, layer, found, others, cancel) for layer, found in sorted(features.items())},
         {layer: _vectors(subject, layer, found, others) for layer, found in sorted(vectors.items())},
         {layer: _heads(subject, layer, found, others) for layer, found in sorted(heads.items())},
@@ -139,12 +139,6 @@ def activation_at(
     found = torch.cat(linear) if linear else reading.x.new_zeros(0)
     gate = torch.cat(active) if active else torch.zeros(0, dtype=torch.bool, device=reading.x.device)
     return found, found * gate
-
-
-def pieces(count: int) -> Iterator[slice]:
-    """Slices of so many entries that are gathered at once."""
-    for start in range(0, count, GATHERED):
-        yield slice(start, min(start + GATHERED, count))
 
 
 def _features(
@@ -170,7 +164,7 @@ def _features(
     value = wide.to(dtype)
     if not bool(torch.isfinite(value).all()):
         which = found[int((~torch.isfinite(value)).nonzero()[0])][2]
-        raise too_large(which)
+        raise too_large([which])
     active = (recorded > 0).to(dtype)
     share = torch.where(own, (value > 0).to(dtype), multiple.to(dtype) * active)
     return FeatureEntries(number, position, feature, value, share, recorded, active)
@@ -189,7 +183,7 @@ def _vectors(subject: Subject, layer: int, found: Sequence[tuple[int, int, Chang
         else:
             new = others.vector(change).to(own) * change.value
         if not bool(torch.isfinite(new).all()):
-            raise too_large(change)
+            raise too_large([change])
         parts.append(new - own)
     number, position = torch.tensor([[s for s, _, _ in found], [p for _, p, _ in found]], device=device)
     return VectorEntries(number, position, torch.stack(parts))
@@ -222,13 +216,16 @@ def _heads(subject: Subject, layer: int, found: Sequence[tuple[int, int, Change]
         multiple = change.multiple
         new = own * multiple if multiple is not None else others.head(change).to(own) * change.value
         if not bool(torch.isfinite(new).all()):
-            raise too_large(change)
+            raise too_large([change])
         values.append(new)
     return HeadEntries(number, position, head, torch.stack(values), recorded)
 
 
-def too_large(change: Change) -> RequestError:
-    """The refusal of a dose that overflows."""
+def too_large(changes: Sequence[Change]) -> RequestError:
+    """The refusal of a set whose doses overflow; it names the largest."""
+    largest = max(changes, key=lambda one: abs(one.value), default=None)
+    if largest is None:
+        return RequestError("The model's output is not a number, so its weights are damaged; fetch the model again.")
     return RequestError(
-        f"The dose of {change.name} is too large for the model's numbers; give a smaller value than {change.value:g}."
+        f"The dose of {largest.name} is too large for the model's numbers; give a smaller value than {largest.value:g}."
     )

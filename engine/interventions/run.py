@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.dictionaries.features import Features
-from engine.errors import MachineError, RequestError
+from engine.errors import MachineError
 from engine.interventions.changes import Change, Outcome, Settings, Watched
 from engine.interventions.checks import check_sets, check_settings, check_watched, limits_of
 from engine.interventions.elsewhere import Others
 from engine.interventions.layers import ChangedRuns, Held
-from engine.interventions.plan import Plan, Subject, activation_at, lay_out
+from engine.interventions.plan import Plan, Subject, activation_at, lay_out, too_large
 from engine.interventions.sites import recorded_reading, sites_of
 from engine.models.forward import unembed
 from engine.models.memory import available_bytes
@@ -70,10 +70,7 @@ def intervene(
     positions = [n - 1] if positions is None else [one + n if one < 0 else one for one in positions]
     with torch.no_grad():
         subject = subject_of(weights, recording, features, sets, cancel)
-        limits = limits_of(features, subject)
-        check_settings(settings, weights.n_layers)
-        check_sets(sets, settings, limits)
-        check_watched(watched, positions, limits)
+        check(sets, settings, features, subject, watched, positions)
         if on_logits is None:
             _require_room(weights, len(sets) * len(positions))
         others = Others(weights, features, lambda ids: record_other(model, ids, cancel), cancel)
@@ -99,6 +96,21 @@ def intervene(
         progress("Running the changed model", 1.0)
         one, two = (part.cpu().double().numpy() for part in recorded)
         return Outcome(tuple(positions), base, kept, one, two, linear, activation)
+
+
+def check(
+    sets: Sequence[Sequence[Change]],
+    settings: Settings,
+    features: Features,
+    subject: Subject,
+    watched: Sequence[Watched] = (),
+    positions: Sequence[int] = (),
+) -> None:
+    """Refuse what does not exist or contradicts itself."""
+    limits = limits_of(features, subject)
+    check_settings(settings, limits.n_layers)
+    check_sets(sets, settings, limits)
+    check_watched(watched, positions, limits)
 
 
 def subject_of(
@@ -185,12 +197,7 @@ def _logits(
 def _require_numbers(logits: NDArray[np.float32], some: Sequence[int], sets: Sequence[Sequence[Change]]) -> None:
     finite = np.isfinite(logits).all(axis=(1, 2))
     if not finite.all():
-        changes = sets[some[int(np.argmin(finite))]]
-        largest = max(changes, key=lambda one: abs(one.value), default=None)
-        named = "the changes" if largest is None else largest.name
-        raise RequestError(
-            f"With the dose of {named} the model's output is not a number any more; give a smaller value."
-        )
+        raise too_large(sets[some[int(np.argmin(finite))]])
 
 
 def _require_room(weights: ModelWeights, rows: int) -> None:

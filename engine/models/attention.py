@@ -30,6 +30,10 @@ class LayerCache:
     length: int = 0
     _room: list[Tensor] = field(default_factory=list)
 
+    def repeat(self, runs: int) -> None:
+        """Of one run make several."""
+        self._room = [one[:, :, : self.length].repeat(runs, 1, 1, 1) for one in self._room]
+
     def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Take in those of T new positions; give all of them."""
         end = self.length + keys.shape[2]
@@ -96,19 +100,33 @@ def project_queries(w: AttentionWeights, x: Tensor, start: int) -> Tensor:
     return turned.reshape(len(turned), w.n_kv_heads, -1, *turned.shape[2:])
 
 
-def project_keys_values(w: AttentionWeights, x: Tensor, start: int) -> tuple[Tensor, Tensor]:
-    """(B, K, T, h) each: keys, normed and turned, and values, of positions from `start`."""
-    keys = _turned(w, _heads(functional.linear(x, w.w_k, w.b_k), w.k_norm, w.d_head), start)
+def project_keys_values(
+    w: AttentionWeights, x: Tensor, start: int, like: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """(B, K, T, h) each: keys, normed and turned, and values, of positions from `start`.
+
+    With `like` (B', T, d) the keys' norms have the denominators of what that reads.
+    """
+    held = None if like is None or w.k_norm is None else functional.linear(like, w.w_k, w.b_k)
+    keys = _turned(w, _heads(functional.linear(x, w.w_k, w.b_k), w.k_norm, w.d_head, held), start)
     return keys, _heads(functional.linear(x, w.w_v, w.b_v), None, w.d_head)
 
 
-def _heads(projected: Tensor, norm: NormWeights | None, d_head: int) -> Tensor:
-    """(B, heads, T, h) from (B, T, heads * h), normed over each head or over all of them together."""
+def _heads(projected: Tensor, norm: NormWeights | None, d_head: int, like: Tensor | None = None) -> Tensor:
+    """(B, heads, T, h) from (B, T, heads * h), normed over each head or over all of them together.
+
+    With `like`, which is projected too, by its denominators.
+    """
     if norm is not None and norm.gain.shape[0] != d_head:
-        projected = normalise(norm, projected).to(projected.dtype)
+        projected = normalise(norm, projected, like).to(projected.dtype)
         norm = None
-    heads = projected.view(*projected.shape[:-1], -1, d_head).transpose(1, 2)
-    return heads if norm is None else normalise(norm, heads).to(heads.dtype)
+    heads = _split(projected, d_head)
+    like = None if like is None else _split(like, d_head)
+    return heads if norm is None else normalise(norm, heads, like).to(heads.dtype)
+
+
+def _split(projected: Tensor, d_head: int) -> Tensor:
+    return projected.view(*projected.shape[:-1], -1, d_head).transpose(1, 2)
 
 
 def _turned(w: AttentionWeights, heads: Tensor, start: int) -> Tensor:

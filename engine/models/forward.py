@@ -48,6 +48,11 @@ class KeyValueCache:
         """Positions read so far."""
         return self.layers[0].length if self.layers else 0
 
+    def repeat(self, runs: int) -> None:
+        """Of one run that was read make several that go on from there."""
+        for layer in self.layers:
+            layer.repeat(runs)
+
 
 def embed(weights: ModelWeights, ids: Tensor, start: int = 0) -> Tensor:
     """(B, T, d) what enters the first block for ids (B, T) at positions from `start`."""

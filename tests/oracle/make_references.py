@@ -34,6 +34,12 @@ def one_word_a_token(folder: Path) -> Any:
     return reopened(PreTrainedTokenizerFast(tokenizer_object=words, **names), folder)
 
 
+def versions() -> np.ndarray:
+    """Which libraries a reference is made with."""
+    names = ("circuit-tracer", "transformer-lens", "transformers", "torch")
+    return np.array([f"{name} {metadata.version(name)}" for name in names])
+
+
 def reference(case: Case, hf: Any, ids: Sequence[int], tokens: Any, **settings: Any) -> dict[str, np.ndarray]:
     """circuit-tracer's graph of a case as arrays; `tokens(folder)` gives a tokenizer that has that folder."""
     from circuit_tracer import attribute
@@ -59,12 +65,7 @@ def reference(case: Case, hf: Any, ids: Sequence[int], tokens: Any, **settings: 
         "node_mask": pruned.node_mask.numpy(),
         "edge_mask": np.packbits(pruned.edge_mask.numpy()),
         "logit_difference": np.array(difference),
-        "versions": np.array(
-            [
-                f"{name} {metadata.version(name)}"
-                for name in ("circuit-tracer", "transformer-lens", "transformers", "torch")
-            ]
-        ),
+        "versions": versions(),
     }
 
 

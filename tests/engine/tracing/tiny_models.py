@@ -56,6 +56,7 @@ class TinyTokenizer:
     """One token a number: the prompt '3 5 7' is tokens 3, 5, 7 behind token 0."""
 
     vocab_size = 40
+    eos_ids = frozenset[int]()
 
     def encode(self, prompt: Prompt) -> list[int]:
         if prompt.token_ids is not None:
@@ -237,6 +238,10 @@ class TinyModel:
     @property
     def dtype(self) -> torch.dtype:
         return self.weights.unembed.dtype
+
+    @property
+    def context(self) -> int:
+        return self.weights.context
 
 
 def tiny_config(family: str) -> Any:
