@@ -20,7 +20,7 @@ from engine.interventions.changes import Watched
 from engine.interventions.heads import HeldAttention
 from engine.interventions.plan import FeatureEntries, HeadEntries, Plan, Subject, activation_at, too_large
 from engine.interventions.sites import Reading, Site
-from engine.interventions.writes import Writes, overflowing
+from engine.interventions.written import Writes, overflowing
 from engine.models.attention import LayerCache, attend, project_keys_values
 from engine.models.forward import KeyValueCache, unembed, unembed_normed
 from engine.models.mlp import mlp

@@ -18,7 +18,7 @@ from engine.interventions.changes import Change
 from engine.interventions.elsewhere import Others
 from engine.interventions.plan import Subject, activation_at, too_large
 from engine.interventions.sites import Reading
-from engine.interventions.writes import Writes, overflowing
+from engine.interventions.written import Writes, overflowing
 from engine.models.attention import attend
 from engine.models.forward import KeyValueCache, embed, unembed
 from engine.models.mlp import mlp
