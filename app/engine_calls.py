@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -310,6 +310,25 @@ def decoder_likeness(
         known = state.directions = Directions(source, graph.layer, model, unit)
     found: NDArray[np.float32] = known.unit @ known.unit[row]
     return found
+
+
+def written_by(
+    state: EngineState,
+    source: str,
+    graph: AttributionGraph,
+    nodes: Sequence[int],
+    progress: Progress,
+    cancel: threading.Event,
+) -> NDArray[np.float32]:
+    """(n, d) unit vectors of what feature nodes write here: their decoders, turned where they are active negatively."""
+    import numpy as np
+
+    from engine.evidence import unit_decoders
+
+    dictionary, chosen = _features(state, source, False, progress, cancel), list(nodes)
+    unit = unit_decoders(state.require(), dictionary, graph.layer[chosen], graph.feature[chosen], progress, cancel)
+    turned: NDArray[np.float32] = unit * np.where(graph.activation[chosen] < 0, -1, 1).astype(np.float32)[:, None]
+    return turned
 
 
 def ask_download_size(entry_id: str, progress: Progress, cancel: threading.Event) -> DownloadFacts:

@@ -79,7 +79,7 @@ class MainWindow(QMainWindow):
         self.downloads = Downloads(self.host, self)
         self.feature_trace = FeatureTrace(self.runs)
         self.edits = Edits(self.session)
-        self.choice, self.desk = CircuitChoice(self.session, self), CircuitDesk(self.runs, self)
+        self.choice, self.desk = CircuitChoice(self.session, self), CircuitDesk(self.effects, self)
         self.comparison = ComparisonDesk(self.session, self.host, self)
         self.shared = SharedDesk(self.session, self.host, self)
         self.series = SeriesDesk(self.runs, self)

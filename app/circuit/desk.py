@@ -6,17 +6,17 @@ from functools import partial
 
 from PySide6.QtCore import QObject, Signal, Slot
 
-from app.circuit.work import Paths, PathWork, Suggested, find_scores, suggest
-from app.engine_calls import bind
+from app.circuit.work import Decoders, Paths, PathWork, Suggested, find_scores, suggest
+from app.effects import EffectsDesk
+from app.engine_calls import bind, written_by
 from app.jobs import Cancelled, Failure, Outcome, Value
-from app.runs import Runs
 from engine.errors import LoupeError
 from engine.graphs import AttributionGraph, Circuit
 from engine.graphs.circuit import CircuitScores, node_name
 from engine.projects import Suggestion
 
 LISTED = "suggested"  # the setting that says which open suggestions are the latest ones of a trace
-SOURCE = "edge profiles, labels and what leaves the circuit"
+SOURCE = "edge profiles, decoders where the model is in memory, labels, and what leaves the circuit"
 
 
 class CircuitDesk(QObject):
@@ -26,18 +26,20 @@ class CircuitDesk(QObject):
     pathsChanged = Signal()
     suggestionsChanged = Signal()
 
-    def __init__(self, runs: Runs, parent: QObject | None = None) -> None:
+    def __init__(self, effects: EffectsDesk, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.runs, self.session = runs, runs.session
+        self._effects, self.runs, self.session = effects, effects.runs, effects.session
         self.scores: CircuitScores | None = None
         self.pending = False  # whether the scores that are shown are those of an earlier circuit
         self.paths: Paths | None = None
+        self._without_bos = False  # whether suggestions at the start token are left out now
         self.searched = False  # whether suggestions were looked for in the open trace, in this run
         self._path_work = PathWork()
         self._scored: tuple[AttributionGraph, Circuit] | None = None
         self.session.traceChanged.connect(self._another)
         self.session.annotationsChanged.connect(self._circuit_changed)
-        runs.host.idle.connect(self._again)
+        self.session.viewChanged.connect(self._view_changed)
+        self.runs.host.idle.connect(self._again)
 
     # ---- scores ------------------------------------------------------------------------------------------------
 
@@ -105,15 +107,35 @@ class CircuitDesk(QObject):
 
     # ---- suggestions -------------------------------------------------------------------------------------------
 
+    @property
+    def compares_decoders(self) -> bool:
+        """Whether what features write would count for groups now: the model that made the graph is in memory."""
+        return self._effects.can_compute()
+
+    @Slot()
+    def _view_changed(self) -> None:
+        if self.session.settings.hide_bos != self._without_bos:
+            self._without_bos = self.session.settings.hide_bos
+            self.suggestionsChanged.emit()
+
     def look_for_suggestions(self) -> None:
         """Work out which nodes may be pinned and grouped next."""
         session = self.session
         if session.graph is None or session.trace_id is None or session.project is None:
             return
         decided = session.project.suggestions.of_trace(session.trace_id, "refused")
-        job = bind(suggest, session.graph, session.circuit, frozenset(one.key for one in decided))
+        refused = frozenset(one.key for one in decided)
+        job = bind(suggest, session.graph, session.circuit, refused, session.settings.hide_bos, self._decoders())
         done = partial(self._found_suggestions, session.trace_id)
         self.runs.host.submit("circuit-suggestions", "Looking for pins and groups", job, done)
+
+    def _decoders(self) -> Decoders | None:
+        """What asks for the vectors that nodes write, where the model that made the open graph is in memory."""
+        if not self.compares_decoders:
+            return None
+        source = self.session.features_source or self.runs.wanted_features
+        found: Decoders = bind(written_by, self.runs.state, source, self.session.graph)
+        return found
 
     def _found_suggestions(self, trace: int, outcome: Outcome) -> None:
         session = self.session
@@ -150,8 +172,9 @@ class CircuitDesk(QObject):
     def suggestions(self) -> list[Suggestion]:
         """The open suggestions of the latest search that still say something new about the circuit."""
         session = self.session
-        if session.project is None or session.trace_id is None or session.growing:
+        if session.project is None or session.trace_id is None or session.growing or session.graph is None:
             return []
+        hidden = session.graph.position == 0 if session.settings.hide_bos else None
         listed = session.project.setting(f"{LISTED}/{session.trace_id}", [])
         rank = {number: i for i, number in enumerate(listed)} if isinstance(listed, list) else {}
         pinned, grouped = set(session.circuit.pins), {n for one in session.circuit.supernodes for n in one.nodes}
@@ -160,6 +183,7 @@ class CircuitDesk(QObject):
         return [
             one
             for one in found
+            if hidden is None or not hidden[list(one.nodes)].any()
             if (one.kind == "pin" and one.nodes[0] not in pinned | grouped)
             or (one.kind == "group" and grouped.isdisjoint(one.nodes))
         ]

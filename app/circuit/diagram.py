@@ -19,13 +19,13 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QToolTip, QWidget
 
 from app.circuit.choice import CircuitChoice
-from app.circuit.drawing import Drawing, draw, shown_name
 from app.circuit.painting import DiagramPainter, Look
 from app.circuit.words import edge_words, place_words
 from app.panels.plain import tip
 from app.session import Session
 from app.theme import current_theme, theme_watcher
 from engine.graphs.circuit import Box, PlaceKey
+from engine.graphs.circuit_drawing import Drawing, draw, shown_name
 
 LETTERS = 12.5  # pixels of text in one unit's scale, as `painting` writes
 MARGIN = 14

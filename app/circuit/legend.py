@@ -7,10 +7,10 @@ from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from app.circuit.diagram import CircuitDiagram
-from app.circuit.drawing import THICKEST, WEAKEST
 from app.circuit.words import plain_percent
 from app.panels.plain import tip
 from app.theme import current_theme, theme_watcher
+from engine.graphs.circuit_drawing import THICKEST, WEAKEST
 
 SWATCH = 18
 MEANING = (
@@ -55,7 +55,7 @@ class CircuitLegend(QWidget):
         if len(drawing.drawn_edges) == 0:
             self._write(painter, left, "No edges run between these boxes", theme.muted)
             return
-        for colour, word in ((theme.positive, "for"), (theme.negative, "against")):
+        for colour, word in ((theme.positive, "positive"), (theme.negative, "negative")):
             painter.setPen(QPen(QColor(colour), 3))
             painter.drawLine(int(left), int(middle), int(left + SWATCH), int(middle))
             left = self._write(painter, left + SWATCH + 5, word, theme.muted) + 12

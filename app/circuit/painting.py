@@ -10,10 +10,10 @@ from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QPainter, QPainterPath, QPen, QPolygonF
 
 from app.canvas.sprites import glyph_path
-from app.circuit.drawing import Drawing, Frame, Rectangle, shown_name
 from app.theme import Theme
 from engine.graphs import AttributionGraph, NodeKind
 from engine.graphs.circuit import Box, PlaceKey
+from engine.graphs.circuit_drawing import Drawing, Frame, Rectangle, shown_name
 from engine.graphs.visible_text import visible_text
 
 ROUND = 6.0

@@ -5,6 +5,8 @@ from __future__ import annotations
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtWidgets import QHeaderView, QTreeWidget, QTreeWidgetItem, QWidget
 
+from app.panels.rows_table import RoomyRows
+
 ROWS = 5
 
 
@@ -18,6 +20,7 @@ class ShortList(QTreeWidget):
         self.setIndentation(10)
         self.setRootIsDecorated(False)
         self.setUniformRowHeights(True)
+        self.setItemDelegate(RoomyRows(self))
         header = self.header()
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)

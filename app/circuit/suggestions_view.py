@@ -24,6 +24,9 @@ HINT = (
     "changes before you accept it."
 )
 NOTHING_MORE = "Nothing is left to suggest for this circuit. What you refused does not come back; Undo brings it back."
+WITHOUT_BOS = "Hide BOS is on: nothing at the start token is suggested."
+AT_BOS = "Hide BOS above the graph leaves out what stands at the start token."
+NO_DECODERS = "With the model in memory, what features write counts for groups, too."
 STABLE = "How often it is suggested again when a fifth of the edges is left out at random"
 
 
@@ -36,6 +39,7 @@ class SuggestionsView(QWidget):
         self.list = ShortList("Suggested pins and groups", ("Suggestion", "Stable"))
         self.list.setObjectName("suggestions")
         self.reason = MutedLabel(wrap=True)
+        self.note = MutedLabel(wrap=True)
         self.hint = Hint(HINT)
         row = FlowRow(gap=2)
         self.buttons: dict[str, QToolButton] = {}
@@ -51,6 +55,7 @@ class SuggestionsView(QWidget):
         column.addWidget(row)
         column.addWidget(self.list, 1)
         column.addWidget(self.reason)
+        column.addWidget(self.note)
         column.addWidget(self.hint, 1)
         self._filling = False
         self._shown: list[Suggestion] = []
@@ -78,6 +83,7 @@ class SuggestionsView(QWidget):
         # What can be done now, so that the row fits narrow panels: the bar above the diagram suggests at any time.
         for command, button in self.buttons.items():
             button.setVisible((command == "circuit.suggest") != bool(found))
+        self._note(found)
         self.hint.setText(NOTHING_MORE if self.desk.searched else HINT)
         self.hint.setVisible(not found)
         self._filling = False
@@ -86,6 +92,18 @@ class SuggestionsView(QWidget):
             kept = next((i for i, one in enumerate(found) if one.id == before.id), min(index, len(found) - 1))
             self.list.setCurrentItem(self.list.rows()[kept])
         self._tell(light=in_light)
+
+    def _note(self, found: list[Suggestion]) -> None:
+        """What was left out, and what could be."""
+        graph, notes = self.session.graph, []
+        if self.session.settings.hide_bos:
+            notes.append(WITHOUT_BOS)
+        elif graph is not None and any(graph.position[node] == 0 for one in found for node in one.nodes):
+            notes.append(AT_BOS)
+        if graph is not None and not self.desk.compares_decoders:
+            notes.append(NO_DECODERS)
+        self.note.setText(" ".join(notes))
+        self.note.setVisible(bool(notes))
 
     def _add(self, section: QTreeWidgetItem, one: Suggestion) -> None:
         graph = self.session.graph

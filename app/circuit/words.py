@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from app.circuit.drawing import Drawing, shown_name
 from app.reading import number
 from engine.graphs import AttributionGraph, NodeKind, Supernode
 from engine.graphs.circuit import PlaceKey, node_name
+from engine.graphs.circuit_drawing import Drawing, shown_name
 from engine.graphs.glyphs import logit_index
 from engine.graphs.visible_text import visible_text
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from engine.graphs import AttributionGraph, Circuit, circuit_scores
 from engine.graphs.circuit import CircuitScores
@@ -18,6 +21,8 @@ from engine.graphs.suggestions import (
 )
 from engine.progress import Progress, checkpoint, part
 
+# (n, d) what nodes write, nan where it is not known.
+Decoders = Callable[[Sequence[int], Progress, threading.Event], NDArray[np.float32]]
 MOST_PATHS = 30
 MOST_MEDIATORS = 20
 
@@ -92,17 +97,27 @@ def suggest(
     graph: AttributionGraph,
     circuit: Circuit,
     refused: Collection[str],
+    without_bos: bool,
+    decoders: Decoders | None,
     progress: Progress,
     cancel: threading.Event,
 ) -> Suggested:
-    """Pins, and groups among what is pinned or strong; raises `Cancelled`."""
-    pins = suggest_pins(graph, circuit, refused=refused, progress=part(progress, 0.0, 0.5), cancel=cancel)
+    """Pins, and groups among what is pinned or strong; raises `Cancelled`.
+
+    `without_bos` leaves out what stands at the start token; `decoders` is there where the model is in memory.
+    """
+    hidden = graph.position == 0 if without_bos else None
+    pins = suggest_pins(
+        graph, circuit, refused=refused, hidden=hidden, progress=part(progress, 0.0, 0.5), cancel=cancel
+    )
+    nodes = candidates(graph, circuit, hidden=hidden)
     groups = suggest_groups(
         graph,
-        candidates(graph, circuit),
+        nodes,
         labels=circuit.labels,
+        decoders=None if decoders is None else decoders(nodes, part(progress, 0.5, 0.55), cancel),
         refused=refused,
-        progress=part(progress, 0.5, 1.0),
+        progress=part(progress, 0.55, 1.0),
         cancel=cancel,
     )
     return Suggested(pins, groups.groups)

@@ -29,7 +29,7 @@ class Comparing:
         self.window, self.session, self.desk = window, window.session, window.comparison
 
     def compare(self) -> None:
-        """Compare the two chosen traces, or the open one with the chosen one; asks where none is chosen."""
+        """Compare the two chosen traces, or the open one with the chosen or the only other one; else asks."""
         open_now, chosen = self.session.trace_id, self.window.investigation.traces.chosen()
         if open_now is None:
             return
@@ -43,6 +43,8 @@ class Comparing:
 
     def _ask(self) -> int | None:
         rows = self.desk.others()
+        if len(rows) == 1:
+            return rows[0].id
         titles: list[str] = []
         for row in rows:
             titles.append(row.title if row.title not in titles else f"{row.title} ({row.id})")

@@ -35,7 +35,9 @@ class Command:
     @property
     def name(self) -> str:
         """What the command is called whatever the session: "Undo", "Pin"."""
-        return self.id.rpartition(".")[2].capitalize() if callable(self.title) else self.words.rstrip("…")
+        if callable(self.title):
+            return self.id.rpartition(".")[2].replace("_", " ").capitalize()
+        return self.words.rstrip("…")
 
     @property
     def words(self) -> str:

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 from app.circuit import CircuitChoice
 from app.commands import Edits, Registry
 from app.panels.plain import Hint, tip
+from app.panels.rows_table import RoomyRows
 from app.reading import GLYPHS, kind_of, short_name
 from app.session import Session
 from engine.graphs import Supernode
@@ -73,6 +74,7 @@ class CircuitPanel(QWidget):
         self.tree.setHeaderHidden(True)
         self.tree.setIndentation(14)
         self.tree.setUniformRowHeights(True)
+        self.tree.setItemDelegate(RoomyRows(self.tree))
         self.tree.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.tree.setEditTriggers(QAbstractItemView.EditTrigger.EditKeyPressed)
         self.tree.setContextMenuPolicy(Qt.ContextMenuPolicy.NoContextMenu)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QAbstractTableModel, QEvent, QModelIndex, QPersistentModelIndex, Qt, Signal, Slot
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+from PySide6.QtCore import QEvent, QModelIndex, Qt, Signal, Slot
+from PySide6.QtWidgets import QAbstractItemView, QWidget
 
 from app.canvas import Mark
 from app.comparison import MARK_WORDS, Pairing
 from app.comparison_desk import ComparisonDesk
 from app.panels.plain import tip
+from app.panels.rows_table import RIGHT, Index, RowsModel, RowsTable
 from app.reading import kind_of, number
 from app.session import Session
 from engine.graphs import NodeKind
 
-Index = QModelIndex | QPersistentModelIndex
 Rows = NDArray[np.int64]
 COLUMNS = (
     "Difference", "Node", "Token", "Change", "What changed", "Influence", "Influence", "Activation", "Activation",
@@ -35,24 +35,24 @@ _EXPLAINED = (
     "How active the feature is in the right graph",
     "The name a person gave it in the left or the right graph",
 )
-_NUMERIC = {3, 5, 6, 7, 8}
 _WIDEST = (
-    "only right", "error L28 · 1500", "␣Texas | ␣France  −2", "−0.00888 ▼", "activation, influence, inputs",
+    "only right", "error L28 · 1500", "␣Texas | ␣France  −2", "−0.00888 ▾", "activation, influence, inputs",
     "Relevance right ", "Relevance right ", "Activation right ", "Activation right ", "Label",
 )  # fmt: skip
 
 
-class CompareModel(QAbstractTableModel):
+class CompareModel(RowsModel):
     """One row for each node of either graph that is in view, of the chosen class, and holds what was typed."""
 
+    numeric = frozenset({3, 5, 6, 7, 8})
+
     def __init__(self, session: Session, desk: ComparisonDesk, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+        super().__init__((CHANGE, Qt.SortOrder.DescendingOrder), parent)
         self._session, self._desk = session, desk
         self._rows: Rows = np.zeros(0, dtype=np.int64)
         self._seen: NDArray[np.bool_] | None = None
         self._all_nodes = False
         self._words = ""
-        self._sort = (CHANGE, Qt.SortOrder.DescendingOrder)
 
     @property
     def pairing(self) -> Pairing | None:
@@ -104,15 +104,9 @@ class CompareModel(QAbstractTableModel):
         ]
         return np.array(kept, dtype=np.int64)
 
-    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
-        """Order the rows by a column; ties keep their order."""
-        self._sort = (column, order)
-        self.layoutAboutToBeChanged.emit()
-        before = [(index, self.row_at(index.row())) for index in self.persistentIndexList()]
+    def order(self) -> None:
+        """Order the rows by the chosen column; ties keep their order."""
         self._rows = self._sorted(self._rows)
-        for index, row in before:
-            self.changePersistentIndex(index, self.index(self.place_of(row), index.column()))
-        self.layoutChanged.emit()
 
     def _sorted(self, rows: Rows) -> Rows:
         column, order = self._sort
@@ -145,27 +139,20 @@ class CompareModel(QAbstractTableModel):
 
     # ---- Qt ----------------------------------------------------------------------------------------------------
 
-    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own default
-        """The number of nodes listed."""
-        return 0 if parent.isValid() else len(self._rows)
-
     def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own default
         """See COLUMNS."""
         return 0 if parent.isValid() else len(COLUMNS)
 
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        """Titles and what they mean."""
-        if orientation is not Qt.Orientation.Horizontal:
-            return None
-        if role == Qt.ItemDataRole.DisplayRole:
-            found = self.pairing
-            neurons = found is not None and found.left.graph.measure == "relevance"
-            title = COLUMNS[section].replace("Influence", "Relevance") if neurons else COLUMNS[section]
-            return title + SIDES.get(section, "")
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            side = Qt.AlignmentFlag.AlignRight if section in _NUMERIC else Qt.AlignmentFlag.AlignLeft
-            return int(side | Qt.AlignmentFlag.AlignVCenter)
-        return tip(_EXPLAINED[section]) if role == Qt.ItemDataRole.ToolTipRole else None
+    def title(self, section: int) -> str:
+        """See COLUMNS."""
+        found = self.pairing
+        neurons = found is not None and found.left.graph.measure == "relevance"
+        title = COLUMNS[section].replace("Influence", "Relevance") if neurons else COLUMNS[section]
+        return title + SIDES.get(section, "")
+
+    def explained(self, section: int) -> str:
+        """What a column means."""
+        return _EXPLAINED[section]
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
         """One cell."""
@@ -180,12 +167,10 @@ class CompareModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.ToolTipRole:
             graph, node = found.node_of(row)
             return tip(f"{MARK_WORDS[Mark(int(found.mark[row]))]}: {graph.describe(node)}\n{self._label(row)}".strip())
-        if role == Qt.ItemDataRole.TextAlignmentRole and index.column() in _NUMERIC:
-            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        return None
+        return RIGHT if role == Qt.ItemDataRole.TextAlignmentRole and index.column() in self.numeric else None
 
     def _cell(self, found: Pairing, row: int, column: int) -> str:
-        if column in _NUMERIC:
+        if column in self.numeric:
             return self._amount(found, row, column)
         if column == 0:
             return MARK_WORDS[Mark(int(found.mark[row]))]
@@ -222,29 +207,17 @@ class CompareModel(QAbstractTableModel):
         return " | ".join(dict.fromkeys(name for name in names if name))
 
 
-class CompareTable(QTableView):
+class CompareTable(RowsTable):
     """The differences; choosing a row selects the node in both graphs."""
 
     rowChosen = Signal(int)
 
     def __init__(self, session: Session, desk: ComparisonDesk, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.rows = CompareModel(session, desk, self)
-        self.setObjectName("compare-table")
-        self.setAccessibleName("Differences of the two graphs")
-        self.setModel(self.rows)
-        self.setSortingEnabled(True)
+        self.rows = CompareModel(session, desk)
+        super().__init__(self.rows, "compare-table", "Differences of the two graphs", parent)
+        self.rows.setParent(self)
         self.sortByColumn(CHANGE, Qt.SortOrder.DescendingOrder)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setShowGrid(False)
-        self.setWordWrap(False)
-        self.setTabKeyNavigation(False)
-        self.verticalHeader().hide()
-        header = self.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-        header.setStretchLastSection(True)
-        header.setHighlightSections(False)
         self._letters = 0
         self._following = False
         self._fit_text()
@@ -268,13 +241,9 @@ class CompareTable(QTableView):
             self.rowChosen.emit(self.rows.row_at(index.row()))
 
     def _fit_text(self) -> None:
-        metrics = self.fontMetrics()
-        if metrics.height() == self._letters:
-            return
-        self._letters = metrics.height()
-        self.verticalHeader().setDefaultSectionSize(metrics.height() + 6)
-        for column, sample in enumerate(_WIDEST):
-            self.setColumnWidth(column, metrics.horizontalAdvance(sample) + 16)
+        if self.fontMetrics().height() != self._letters:
+            self._letters = self.fontMetrics().height()
+            self.fit_text(_WIDEST)
 
     def changeEvent(self, event: QEvent) -> None:
         """Larger text needs wider columns."""

@@ -20,11 +20,13 @@ from app.panels.connections_model import ConnectionsModel
 from app.panels.find_line import FindLine
 from app.panels.flow import FlowRow
 from app.panels.plain import Heading, Hint, MutedLabel, ProblemLabel, tip
-from app.panels.share_bar import ROW_ROOM, ShareBar, ShareDelegate
+from app.panels.rows_table import ROW_ROOM
+from app.panels.share_bar import ShareBar, ShareDelegate
 from app.panels.token_bars import percent
-from app.reading import input_shares
+from app.reading import input_shares, kind_of
 from app.session import Session
 from engine.errors import RequestError
+from engine.graphs import NodeKind
 from engine.graphs.connections import GroupedBy
 
 GROUPINGS: tuple[tuple[str, GroupedBy | None], ...] = (
@@ -34,6 +36,13 @@ GROUPINGS: tuple[tuple[str, GroupedBy | None], ...] = (
     ("by supernode", "supernode"),
     ("by label", "label"),
 )
+NO_INPUTS = {
+    NodeKind.EMBEDDING: "An embedding is where the prompt comes in: nothing goes into it.",
+    NodeKind.ERROR: "An error is a given of this prompt: what goes into it is not traced.",
+    NodeKind.BIAS: "A bias is the same for every prompt: nothing goes into it.",
+}
+NO_OUTPUTS = {NodeKind.LOGIT: "A logit is where the graph ends: it acts on nothing."}
+MOST_HEIGHT = 16_777_215  # Qt's own
 SIGNS = (("both signs", 0), ("positive", 1), ("negative", -1))
 
 
@@ -159,6 +168,7 @@ class ConnectionsPanel(QWidget):
         for text, sign in SIGNS:
             self.sign.addItem(text, sign)
         self.hint = Hint("Select a node to see what goes into it and what it acts on.")
+        self.no_inputs, self.no_outputs = Hint(""), Hint("")
         self.lists = self._lists()
         column = QVBoxLayout(self)
         column.setContentsMargins(8, 4, 8, 6)
@@ -176,7 +186,8 @@ class ConnectionsPanel(QWidget):
         self._show(session.selected)
 
     def _lists(self) -> QWidget:
-        above, below, lists, choices = QWidget(), QWidget(), QWidget(), FlowRow(gap=6)
+        self.above, self.below = above, below = QWidget(), QWidget()
+        lists, choices = QWidget(), FlowRow(gap=6)
         top = QVBoxLayout(above)
         top.setContentsMargins(0, 0, 0, 0)
         top.setSpacing(3)
@@ -184,11 +195,13 @@ class ConnectionsPanel(QWidget):
         top.addWidget(self.shares)
         top.addWidget(self.share_words)
         top.addWidget(self.input_table, 1)
+        top.addWidget(self.no_inputs)
         bottom = QVBoxLayout(below)
         bottom.setContentsMargins(0, 4, 0, 0)
         bottom.setSpacing(3)
         bottom.addWidget(self.output_title)
         bottom.addWidget(self.output_table, 1)
+        bottom.addWidget(self.no_outputs)
         splitter = QSplitter(Qt.Orientation.Vertical)
         splitter.addWidget(above)
         splitter.addWidget(below)
@@ -226,6 +239,25 @@ class ConnectionsPanel(QWidget):
         self.share_words.setVisible(bool(shares))
         self.share_words.setToolTip(self.shares.toolTip())
         self._titles()
+        if graph is not None and node >= 0:
+            self._tell_empty(kind_of(graph, node))
+
+    def _tell_empty(self, kind: NodeKind) -> None:
+        """A side without any edge says why, and leaves its room to the other one."""
+        for side, table, hint, words in (
+            (self.above, self.input_table, self.no_inputs, NO_INPUTS.get(kind, "No input of this node was traced.")),
+            (
+                self.below,
+                self.output_table,
+                self.no_outputs,
+                NO_OUTPUTS.get(kind, "Nothing that was traced reads this node."),
+            ),
+        ):
+            there = table.connections.counts()[1] > 0
+            table.setVisible(there)
+            hint.setVisible(not there)
+            hint.setText(words)
+            side.setMaximumHeight(MOST_HEIGHT if there else 6 * self.fontMetrics().height())
 
     def _titles(self) -> None:
         for title, name, model in (

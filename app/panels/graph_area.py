@@ -77,7 +77,7 @@ class GraphArea(QWidget):
         self.tabs.setTabToolTip(2, "Features that several traces share")
         self.splitter.addWidget(self.tabs)
         self.splitter.setStretchFactor(0, 1)
-        self.splitter.setSizes([340, 330])
+        self.splitter.setSizes([420, 250])
         self.splitter.setCollapsible(0, False)
         graph = QWidget()
         column = QVBoxLayout(graph)

@@ -82,7 +82,8 @@ class InspectorPanel(QWidget):
         self.effects_title.setToolTip(
             tip(
                 "What this feature writes, read through the final norm and the unembedding: the tokens it makes "
-                "likelier and less likely by its direct path to the output."
+                "likelier and less likely by its direct path to the output, active as it is here: where its activation "
+                "is negative it lowers what it would raise."
             )
         )
         self.effects_state = MutedLabel("", wrap=True)
@@ -98,7 +99,8 @@ class InspectorPanel(QWidget):
         self.effects_grid.setHorizontalSpacing(6)
         self._effect_labels = [self._effect_row(row_number) for row_number in range(EFFECT_ROWS)]
         self.effects_grid.setColumnStretch(0, 1)
-        self.effects_grid.setColumnStretch(2, 1)
+        self.effects_grid.setColumnMinimumWidth(2, 8)  # a number belongs to the word at its left
+        self.effects_grid.setColumnStretch(3, 1)
         column.addWidget(self.effects_title)
         column.addLayout(row)
         column.addWidget(self.effects)
@@ -111,12 +113,14 @@ class InspectorPanel(QWidget):
 
     def _effect_row(self, row: int) -> tuple[PlainLabel, PlainLabel, PlainLabel, PlainLabel]:
         labels = (PlainLabel(), MutedLabel(), PlainLabel(), MutedLabel())
-        for column, label in enumerate(labels):
+        for column, label in zip((0, 1, 3, 4), labels, strict=True):
             label.setMinimumWidth(10)
+            if column in (1, 4):
+                label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             self.effects_grid.addWidget(label, row + 1, column)
         if row == 0:
             self.effects_grid.addWidget(MutedLabel("makes likelier"), 0, 0, 1, 2)
-            self.effects_grid.addWidget(MutedLabel("less likely"), 0, 2, 1, 2)
+            self.effects_grid.addWidget(MutedLabel("less likely"), 0, 3, 1, 2)
         return labels
 
     # ---- showing -----------------------------------------------------------------------------------------------

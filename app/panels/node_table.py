@@ -6,23 +6,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QAbstractTableModel, QEvent, QModelIndex, QPersistentModelIndex, Qt, Slot
-from PySide6.QtWidgets import (
-    QAbstractItemView,
-    QCheckBox,
-    QHBoxLayout,
-    QHeaderView,
-    QTableView,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtCore import QEvent, QModelIndex, Qt, Slot
+from PySide6.QtWidgets import QAbstractItemView, QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from app.panels.plain import MutedLabel, tip
+from app.panels.rows_table import RIGHT, Index, RowsModel, RowsTable
 from app.reading import KIND_WORDS, kind_of, layer_word, number, token_word
 from app.session import Session
 from engine.graphs import AttributionGraph, NodeKind
 
-Index = QModelIndex | QPersistentModelIndex
 NODE_ROLE = Qt.ItemDataRole.UserRole
 COLUMNS = ("Pin", "Kind", "Layer", "Token", "Position", "Feature", "Activation", "Influence", "Label")
 _EXPLAINED = (
@@ -36,7 +28,6 @@ _EXPLAINED = (
     "How much of the explained tokens passes through the node (with neurons: its absolute relevance)",
     "The name a person gave it",
 )
-_NUMERIC = {4, 5, 6, 7}
 # The widest usual text of each column, its title included.
 _WIDEST = (
     "pinned",
@@ -46,20 +37,21 @@ _WIDEST = (
     "Position",
     "Feature",
     "Activation",
-    "Relevance  ▲",
+    "Relevance ▾",
     "Label",
 )
 
 
-class NodeTableModel(QAbstractTableModel):
+class NodeTableModel(RowsModel):
     """The nodes of the open graph; only those in view unless `all_nodes`."""
 
+    numeric = frozenset({4, 5, 6, 7})
+
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+        super().__init__((7, Qt.SortOrder.DescendingOrder), parent)
         self._session = session
         self._rows: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._all_nodes = False
-        self._sort = (7, Qt.SortOrder.DescendingOrder)
 
     # ---- what is shown -----------------------------------------------------------------------------------------
 
@@ -82,15 +74,9 @@ class NodeTableModel(QAbstractTableModel):
         found = self._session.finding.found
         return np.flatnonzero(listed if found is None else listed & found)
 
-    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
-        """Order the rows by a column; ties keep their order."""
-        self._sort = (column, order)
-        self.layoutAboutToBeChanged.emit()
-        before = [(index, self.node_at(index.row())) for index in self.persistentIndexList()]
+    def order(self) -> None:
+        """Order the rows by the chosen column; ties keep their order."""
         self._rows = self._sorted(self._rows)
-        for index, node in before:
-            self.changePersistentIndex(index, self.index(self.row_of(node), index.column()))
-        self.layoutChanged.emit()
 
     def _sorted(self, nodes: NDArray[np.int64]) -> NDArray[np.int64]:
         column, order = self._sort
@@ -127,26 +113,19 @@ class NodeTableModel(QAbstractTableModel):
 
     # ---- Qt ----------------------------------------------------------------------------------------------------
 
-    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own default
-        """The number of nodes listed."""
-        return 0 if parent.isValid() else len(self._rows)
-
     def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own default
         """See COLUMNS."""
         return 0 if parent.isValid() else len(COLUMNS)
 
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        """Titles and what they mean."""
-        if orientation is not Qt.Orientation.Horizontal:
-            return None
-        if role == Qt.ItemDataRole.DisplayRole:
-            graph = self._session.graph
-            neurons = graph is not None and graph.measure == "relevance"
-            return "Relevance" if section == 7 and neurons else COLUMNS[section]
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            side = Qt.AlignmentFlag.AlignRight if section in _NUMERIC else Qt.AlignmentFlag.AlignLeft
-            return int(side | Qt.AlignmentFlag.AlignVCenter)
-        return tip(_EXPLAINED[section]) if role == Qt.ItemDataRole.ToolTipRole else None
+    def title(self, section: int) -> str:
+        """See COLUMNS."""
+        graph = self._session.graph
+        neurons = graph is not None and graph.measure == "relevance"
+        return "Relevance" if section == 7 and neurons else COLUMNS[section]
+
+    def explained(self, section: int) -> str:
+        """What a column means."""
+        return _EXPLAINED[section]
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
         """One cell."""
@@ -160,9 +139,7 @@ class NodeTableModel(QAbstractTableModel):
             return self._cell(node, index.column())
         if role == Qt.ItemDataRole.ToolTipRole:
             return tip(f"{self._session.node_name(node)}\n{graph.describe(node)}")
-        if role == Qt.ItemDataRole.TextAlignmentRole and index.column() in _NUMERIC:
-            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        return None
+        return RIGHT if role == Qt.ItemDataRole.TextAlignmentRole and index.column() in self.numeric else None
 
     def _cell(self, node: int, column: int) -> str:
         graph = self._session.graph
@@ -201,22 +178,9 @@ class NodeTable(QWidget):
         super().__init__(parent)
         self.session = session
         self.nodes = NodeTableModel(session, self)
-        self.table = QTableView()
-        self.table.setObjectName("node-table")
-        self.table.setAccessibleName("Nodes of the graph")
-        self.table.setModel(self.nodes)
-        self.table.setSortingEnabled(True)
+        self.table = RowsTable(self.nodes, "node-table", "Nodes of the graph")
         self.table.sortByColumn(7, Qt.SortOrder.DescendingOrder)
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.table.setShowGrid(False)
-        self.table.setWordWrap(False)
-        self.table.setTabKeyNavigation(False)
-        self.table.verticalHeader().hide()
-        header = self.table.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-        header.setStretchLastSection(True)
-        header.setHighlightSections(False)
         self._letters = 0
         self._fit_text()
         self.everything = QCheckBox("Also hidden nodes")
@@ -246,13 +210,9 @@ class NodeTable(QWidget):
 
     def _fit_text(self) -> None:
         """Columns as wide as their texts, again when the size of text changes; between that a person may drag them."""
-        metrics = self.fontMetrics()
-        if metrics.height() == self._letters:
-            return
-        self._letters = metrics.height()
-        self.table.verticalHeader().setDefaultSectionSize(metrics.height() + 6)
-        for column, sample in enumerate(_WIDEST):
-            self.table.setColumnWidth(column, metrics.horizontalAdvance(sample) + 16)
+        if self.fontMetrics().height() != self._letters:
+            self._letters = self.fontMetrics().height()
+            self.table.fit_text(_WIDEST)
 
     def changeEvent(self, event: QEvent) -> None:
         """Larger text needs wider columns."""

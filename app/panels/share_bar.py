@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRectF, QSize, Qt
+from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
-from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
+from PySide6.QtWidgets import QStyle, QStyleOptionViewItem, QWidget
 
 from app.panels.plain import tip
+from app.panels.rows_table import Index, RoomyRows
 from app.panels.token_bars import percent
 from app.reading import InputShare
 from app.theme import current_theme, theme_watcher
 
-Index = QModelIndex | QPersistentModelIndex
-ROW_ROOM = 6  # pixels between the texts of two rows
 SHARE_ROLE = Qt.ItemDataRole.UserRole + 1  # (what lowers, what raises), as parts of the largest in the list
 
 
-class ShareDelegate(QStyledItemDelegate):
+class ShareDelegate(RoomyRows):
     """A bar from the middle: to the right what pushes up, to the left what pushes down."""
-
-    def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
-        """Rows of equal height take theirs from here."""
-        return QSize(super().sizeHint(option, index).width(), option.fontMetrics.height() + ROW_ROOM)
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         theme = current_theme()

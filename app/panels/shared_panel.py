@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QAbstractTableModel, QEvent, QModelIndex, QPersistentModelIndex, Qt, Slot
-from PySide6.QtWidgets import (
-    QAbstractItemView,
-    QHBoxLayout,
-    QHeaderView,
-    QLineEdit,
-    QStackedWidget,
-    QTableView,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtCore import QEvent, QModelIndex, Qt, Slot
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QStackedWidget, QVBoxLayout, QWidget
 
 from app.panels.plain import Hint, MutedLabel, tip
+from app.panels.rows_table import RIGHT, Index, RowsModel, RowsTable
 from app.reading import number
 from app.shared_features import SharedDesk
 from engine.projects.shared import SharedRow
 
-Index = QModelIndex | QPersistentModelIndex
 FIXED = ("Feature", "In", "Influence", "Spread")
 LABEL = "Label"
 INFLUENCE = 2
-_NUMERIC = {1, 2, 3}
 _EXPLAINED = (
     "Layer and number of the feature",
     "How many of the chosen traces have it, at any token. In a row’s tool tip: the range of that share over all such "
@@ -38,15 +28,17 @@ EMPTY = (
 )
 
 
-class SharedModel(QAbstractTableModel):
+class SharedModel(RowsModel):
     """One row a feature; one column a trace between the numbers and the label."""
 
+    numeric = frozenset({1, 2, 3})
+
     def __init__(self, desk: SharedDesk, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+        # As found: in most traces first, then by influence.
+        super().__init__((-1, Qt.SortOrder.AscendingOrder), parent)
         self._desk = desk
         self._rows: list[int] = []
         self._words = ""
-        self._sort = (-1, Qt.SortOrder.AscendingOrder)  # as found: in most traces first, then by influence
 
     def titles(self) -> tuple[str, ...]:
         """The columns that are traces."""
@@ -64,17 +56,11 @@ class SharedModel(QAbstractTableModel):
         found = () if self._desk.table is None else self._desk.table.rows
         words = self._words.split()
         self._rows = [i for i, row in enumerate(found) if not words or all(word in _text(row) for word in words)]
-        self._order()
+        self.order()
         self.endResetModel()
 
-    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
-        """Order the rows by a column; ties keep their order."""
-        self._sort = (column, order)
-        self.layoutAboutToBeChanged.emit()
-        self._order()
-        self.layoutChanged.emit()
-
-    def _order(self) -> None:
+    def order(self) -> None:
+        """Order the rows by the chosen column; ties keep their order."""
         column, order = self._sort
         self._rows.sort()
         if 0 <= column < self.columnCount():
@@ -97,34 +83,26 @@ class SharedModel(QAbstractTableModel):
 
     # ---- Qt ----------------------------------------------------------------------------------------------------
 
-    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own default
-        """The number of features listed."""
-        return 0 if parent.isValid() else len(self._rows)
-
     def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own default
         """Numbers, traces, label."""
         return 0 if parent.isValid() else len(FIXED) + len(self.titles()) + 1
 
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        """Titles and what they mean."""
-        if orientation is not Qt.Orientation.Horizontal:
-            return None
+    def title(self, section: int) -> str:
+        """Numbers, titles of the traces, and the label."""
         trace = self.trace_of(section)
-        if role == Qt.ItemDataRole.DisplayRole:
-            if trace is not None:
-                return self.titles()[trace]
-            relevance = self._desk.table is not None and self._desk.table.measure == "relevance"
-            if section == INFLUENCE and relevance:
-                return "Relevance"
-            return FIXED[section] if section < len(FIXED) else LABEL
-        if role == Qt.ItemDataRole.ToolTipRole:
-            if trace is not None:
-                return tip(f"{self.titles()[trace]}\nThe tokens at which this trace has it, counted from the end")
-            return tip(_EXPLAINED[section] if section < len(FIXED) else "The name a person gave it")
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            side = Qt.AlignmentFlag.AlignRight if section in _NUMERIC else Qt.AlignmentFlag.AlignLeft
-            return int(side | Qt.AlignmentFlag.AlignVCenter)
-        return None
+        if trace is not None:
+            return self.titles()[trace]
+        relevance = self._desk.table is not None and self._desk.table.measure == "relevance"
+        if section == INFLUENCE and relevance:
+            return "Relevance"
+        return FIXED[section] if section < len(FIXED) else LABEL
+
+    def explained(self, section: int) -> str:
+        """What a column means."""
+        trace = self.trace_of(section)
+        if trace is not None:
+            return f"{self.titles()[trace]}\nThe tokens at which this trace has it, counted from the end"
+        return _EXPLAINED[section] if section < len(FIXED) else "The name a person gave it"
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
         """One cell."""
@@ -140,9 +118,7 @@ class SharedModel(QAbstractTableModel):
             if trace is None or trace not in found.graphs:
                 return tip(f"Layer {found.layer} · {found.feature}\n{_ranges(table.rows[row], table.measure)}")
             return tip(f"{table.rows[row].places[trace]}\nlargest activation {number(found.activation[trace])}")
-        if role == Qt.ItemDataRole.TextAlignmentRole and index.column() in _NUMERIC:
-            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        return None
+        return RIGHT if role == Qt.ItemDataRole.TextAlignmentRole and index.column() in self.numeric else None
 
     def _cell(self, row: int, column: int) -> str:
         assert self._desk.table is not None
@@ -175,22 +151,10 @@ class SharedPanel(QWidget):
         super().__init__(parent)
         self.desk = desk
         self.features = SharedModel(desk, self)
-        self.table = QTableView()
-        self.table.setObjectName("shared-table")
-        self.table.setAccessibleName("Features that the chosen traces share")
-        self.table.setModel(self.features)
-        self.table.setSortingEnabled(True)
-        self.table.horizontalHeader().setSortIndicatorClearable(True)
-        self.table.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
-        self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.table.setShowGrid(False)
-        self.table.setWordWrap(False)
-        self.table.setTabKeyNavigation(False)
-        self.table.verticalHeader().hide()
+        self.table = RowsTable(self.features, "shared-table", "Features that the chosen traces share")
         header = self.table.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-        header.setStretchLastSection(True)
-        header.setHighlightSections(False)
+        header.setSortIndicatorClearable(True)
+        self.table.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
         header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         header.setTextElideMode(Qt.TextElideMode.ElideLeft)
         self.filter = QLineEdit()
@@ -238,17 +202,8 @@ class SharedPanel(QWidget):
 
     def _fit_text(self) -> None:
         """Columns as wide as their texts; the places of long prompts are cut."""
-        metrics = self.fontMetrics()
-        self.table.verticalHeader().setDefaultSectionSize(metrics.height() + 6)
-        samples = [
-            "L25 · 16384",
-            "3 of 3",
-            "Relevance ▲",
-            "0.00888",
-            *["␣petit −9, ␣contraire −9"] * len(self.features.titles()),
-        ]
-        for column, sample in enumerate(samples):
-            self.table.setColumnWidth(column, metrics.horizontalAdvance(sample) + 16)
+        places = ["␣petit −9, ␣contraire −9"] * len(self.features.titles())
+        self.table.fit_text(["L25 · 16384", "3 of 3 ▾", "Relevance ▾", "Spread ▾", *places])
 
     def changeEvent(self, event: QEvent) -> None:
         """Larger text needs wider columns."""

@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.panels.plain import Heading, MutedLabel, tip
+from app.panels.rows_table import RoomyRows
 from app.reading import Similar, kind_of, short_name
 from app.session import Session
 from app.similar import SimilarDesk
@@ -41,6 +42,7 @@ class _Rows(QTreeWidget):
         self.setHeaderLabels(["Feature", "Role", "Decoder"])
         self.setRootIsDecorated(False)
         self.setUniformRowHeights(True)
+        self.setItemDelegate(RoomyRows(self))
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         header, head = self.header(), self.headerItem()

@@ -97,6 +97,7 @@ QLabel[problem="true"] {{ color: {t.error}; }}
 QWidget[alert="true"] {{ background: {t.error_panel}; }}
 QWidget[alert="true"] > QLabel {{ color: {t.error}; background: {t.error_panel}; }}
 QToolButton::menu-indicator {{ image: none; }}
+QDialogButtonBox {{ dialogbuttonbox-buttons-have-icons: 0; }}
 QProgressBar {{ background: {t.hover}; border: none; border-radius: 3px; min-height: 6px; text-align: center; }}
 QProgressBar::chunk {{ background: {t.accent}; border-radius: 3px; }}
 """

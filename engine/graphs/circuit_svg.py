@@ -1,41 +1,37 @@
-"""A circuit's diagram as an SVG picture: boxes in layers, edges between supernodes, a legend.
+"""A circuit's diagram as an SVG picture: what the window draws, with a legend.
 
-Texts are data: escaped, and control characters made visible. Colours as everywhere: green for, purple against.
+Texts and colours are data: texts escaped and control characters made visible, colours taken only as '#rrggbb'.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from xml.sax.saxutils import escape, quoteattr
 
-import numpy as np
-
-from engine.graphs.circuit import Box, PlaceKey
-from engine.graphs.circuit_layout import BOX_HEIGHT, Place, circuit_places
+from engine.graphs.circuit import Box, Circuit, PlaceKey, Supernode
+from engine.graphs.circuit_drawing import THICKEST, WEAKEST, Drawing, Frame, Rectangle, draw, shown_name
+from engine.graphs.circuit_layout import Place
 from engine.graphs.colours import DARK, LIGHT, GraphColours
 from engine.graphs.graph import AttributionGraph, NodeKind
-from engine.graphs.supernode_edges import supernode_edges
 from engine.graphs.svg import FONT
-from engine.graphs.svg_shapes import TEXT, shortened, text_line, text_width
+from engine.graphs.svg_shapes import TEXT, glyph_shape, text_line, text_width
 from engine.graphs.visible_text import visible_text
 
 MARGIN, LEGEND = 28.0, 34.0
 HEAD, FOOT = 20.0, 22.0  # for a title above and a caption below
-LEGEND_WORDS = "edges: share of the target's input from outside, for (green) and against (purple)"
-LEGEND_SIZE = 10.0
-WIDEST_EDGE = 9.0  # pixels, of an edge that is all of its target's input
-LONGEST_NAME = 28  # characters
-MOST_EDGES = 400
-
-
-def box_widths(shown: Sequence[Box]) -> list[float]:
-    """How wide each box is for its name."""
-    return [max(text_width(_name(box), TEXT) + 22, 56.0) for box in shown]
+LEGEND_SIZE, FRAME_TITLE_SIZE = 10.0, 11.0
+SWATCH = 18.0
+GLYPH, GLYPH_ROOM, SIDE = 9.0, 15.0, 9.0
+ROUND = 6.0
+TINT, FRAME_TINT = 0.16, 0.07  # how much of a supernode's colour its surface has
+EDGE_OPACITY = 0.82
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}\Z")
 
 
 def circuit_svg(
     graph: AttributionGraph,
-    shown: Sequence[Box],
+    circuit: Circuit,
     *,
     title: str,
     places: Mapping[PlaceKey, Place] | None = None,
@@ -46,76 +42,142 @@ def circuit_svg(
 
     With a `caption` it is a figure of its own: the title is written above, the caption below the legend.
     """
-    colours, widths = DARK if dark else LIGHT, box_widths(shown)
-    placed = circuit_places(graph, shown, widths, places)
-    centres = np.array([placed[box.key] for box in shown], dtype=np.float64).reshape(-1, 2)
-    half = np.array(widths) / 2
-    left, right = (centres[:, 0] - half).min(initial=0), (centres[:, 0] + half).max(initial=200)
-    bottom, top = centres[:, 1].min(initial=0), centres[:, 1].max(initial=0)
-    x = centres[:, 0] - left + MARGIN
-    head, foot = (HEAD, FOOT) if caption else (0.0, 0.0)
-    y = top - centres[:, 1] + MARGIN + BOX_HEIGHT / 2 + head
-    words = (visible_text(title.strip()), visible_text(caption.strip())) if caption else ()
-    narrowest = text_width(LEGEND_WORDS, LEGEND_SIZE) * 1.06 + 2 * MARGIN + 50  # other fonts are a little wider
-    width = max(right - left + 2 * MARGIN, narrowest, *(text_width(text, TEXT) + 2 * MARGIN for text in words))
-    x += (width - (right - left + 2 * MARGIN)) / 2
-    height = top - bottom + BOX_HEIGHT + 2 * MARGIN + LEGEND + head + foot
-    size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family={quoteattr(FONT)} role="img">',
-            f"<title>{escape(visible_text(title))}</title>",
-            f'<rect width="{width:.0f}" height="{height:.0f}" fill="{colours.background}"/>',
-            *_edges(graph, shown, x, y, colours),
-            *(_box(graph, box, x[i], y[i], widths[i], colours) for i, box in enumerate(shown)),
-            *_legend(height - LEGEND / 2 - foot, colours),
-            *(text_line(MARGIN, at, text, colours.text) for text, at in zip(words, (24.0, height - 14), strict=False)),
-            "</svg>",
-        ]
-    )
+    drawing = draw(graph, circuit, places or {}, box_width)
+    return _Picture(graph, drawing, DARK if dark else LIGHT).document(title, caption)
 
 
-def _edges(
-    graph: AttributionGraph, shown: Sequence[Box], x: np.ndarray, y: np.ndarray, colours: GraphColours
-) -> list[str]:
-    found = supernode_edges(graph, shown)
-    parts = []
-    for i in reversed(range(min(len(found.source), MOST_EDGES))):  # the strongest lie on top
-        start, to, share = int(found.source[i]), int(found.target[i]), float(found.share[i])
-        x1, y1, x2, y2 = x[start], y[start] - BOX_HEIGHT / 2, x[to], y[to] + BOX_HEIGHT / 2
-        colour = colours.positive if share > 0 else colours.negative
-        told = f"{_name(shown[start])} to {_name(shown[to])}: {share:+.3f}"
-        bend = abs(y2 - y1) * 0.4
-        parts.append(
-            f'<path d="M{x1:.1f} {y1:.1f}C{x1:.1f} {y1 - bend:.1f} {x2:.1f} {y2 + bend:.1f} {x2:.1f} {y2:.1f}" '
-            f'fill="none" stroke="{colour}" stroke-width="{0.6 + WIDEST_EDGE * abs(share):.2f}" '
-            f'stroke-opacity="0.75"><title>{escape(told)}</title></path>'
+def box_width(box: Box) -> float:
+    """How wide a box is for its name and its sign."""
+    return max(text_width(shown_name(box), TEXT) + 2 * SIDE + (GLYPH_ROOM if box.supernode is None else 0), 56.0)
+
+
+class _Picture:
+    """Turns units of the drawing, whose y grows upwards, into those of the page."""
+
+    def __init__(self, graph: AttributionGraph, drawing: Drawing, colours: GraphColours) -> None:
+        self.graph, self.drawing, self.colours = graph, drawing, colours
+        self.whole = drawing.whole if not drawing.is_empty else Rectangle(0, 0, 200, 0)
+        self.left = self.top = 0.0
+
+    def document(self, title: str, caption: str) -> str:
+        """The whole picture."""
+        head, foot = (HEAD, FOOT) if caption else (0.0, 0.0)
+        words = (visible_text(title.strip()), visible_text(caption.strip())) if caption else ()
+        wide = self.whole.right - self.whole.left + 2 * MARGIN
+        legend, narrowest = self._legend()
+        width = max(wide, narrowest, *(text_width(text, TEXT) + 2 * MARGIN for text in words))
+        height = self.whole.top - self.whole.bottom + 2 * MARGIN + LEGEND + head + foot
+        self.left, self.top = MARGIN + (width - wide) / 2, MARGIN + head
+        size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
+        texts = zip(words, (24.0, height - 14), strict=False)
+        return "\n".join(
+            [
+                f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family={quoteattr(FONT)} role="img">',
+                f"<title>{escape(visible_text(title))}</title>",
+                f'<rect width="{width:.0f}" height="{height:.0f}" fill="{self.colours.background}"/>',
+                *(self._frame(frame) for frame in self.drawing.frames),
+                *(self._edge(row, edge) for row, edge in enumerate(self.drawing.drawn_edges.tolist())),
+                *(self._frame_title(frame) for frame in self.drawing.frames),
+                *(self._box(number, box) for number, box in enumerate(self.drawing.shown)),
+                f'<g transform="translate(0 {height - LEGEND / 2 - foot:.1f})">{legend}</g>',
+                *(text_line(MARGIN, at, text, self.colours.text) for text, at in texts),
+                "</svg>",
+            ]
         )
-    return parts
+
+    def _at(self, x: float, y: float) -> tuple[float, float]:
+        return x - self.whole.left + self.left, self.whole.top - y + self.top
+
+    def _rect(self, area: Rectangle, look: str) -> str:
+        x, y = self._at(area.left, area.top)
+        wide, high = area.right - area.left, area.top - area.bottom
+        return f'<rect x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{high:.1f}" rx="{ROUND:g}" {look}/>'
+
+    def _own_colour(self, one: Supernode) -> str:
+        return one.colour if _COLOUR.match(one.colour) else self.colours.outline
+
+    # -- the parts ----------------------------------------------------------------------------------------------------
+
+    def _frame(self, frame: Frame) -> str:
+        colour = self._own_colour(frame.supernode)
+        look = f'fill="{colour}" fill-opacity="{FRAME_TINT:g}" stroke="{colour}" stroke-dasharray="4 3"'
+        return f"<g><title>{escape(visible_text(frame.supernode.name))}</title>{self._rect(frame.area, look)}</g>"
+
+    def _frame_title(self, frame: Frame) -> str:
+        """The name of an open supernode, on a plate: edges may run below it."""
+        area = frame.title
+        letters = max(int((area.right - area.left - 16) / (FRAME_TITLE_SIZE * 0.62)), 1)
+        name = visible_text(" ".join(frame.supernode.name.split()))
+        name = name if len(name) <= letters else f"{name[: letters - 1]}…"
+        left, bottom = area.left + 6, area.bottom + 2
+        plate = Rectangle(left, bottom, left + text_width(name, FRAME_TITLE_SIZE) * 1.05 + 8, area.top - 2)
+        x, y = self._at(left + 4, bottom + 4)
+        return self._rect(plate, f'fill="{self.colours.background}" fill-opacity="0.85"') + text_line(
+            x, y, name, self.colours.text, size=FRAME_TITLE_SIZE, weight=600
+        )
+
+    def _edge(self, row: int, edge: int) -> str:
+        drawing = self.drawing
+        share = float(drawing.edges.share[edge])
+        start, to = (drawing.shown[int(ends[edge])] for ends in (drawing.edges.source, drawing.edges.target))
+        colour = self.colours.positive if share > 0 else self.colours.negative
+        points = [self._at(x, y) for x, y in drawing.curves[row].tolist()]
+        width = drawing.thickness(edge)
+        head = min(max(3.0 + 1.1 * width, 5.0), 9.0)
+        tip_x, tip_y = points[-1]
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in [*points[:-1], (tip_x, tip_y + head * 0.8)])
+        half = max(head * 0.55, width * 0.8)
+        tip = f"{tip_x:.1f},{tip_y:.1f} {tip_x - half:.1f},{tip_y + head:.1f} {tip_x + half:.1f},{tip_y + head:.1f}"
+        told = f"{shown_name(start)} to {shown_name(to)}: {share:+.4f}"
+        return (
+            f'<g opacity="{EDGE_OPACITY:g}"><title>{escape(told)}</title><polyline points="{line}" fill="none" '
+            f'stroke="{colour}" stroke-width="{width:.2f}" stroke-linejoin="round"/>'
+            f'<polygon points="{tip}" fill="{colour}"/></g>'
+        )
+
+    def _box(self, number: int, box: Box) -> str:
+        colours, area = self.colours, self.drawing.area_of(number)
+        line = colours.outline
+        if box.supernode is not None:
+            line = self._own_colour(box.supernode)
+        elif box.inside:
+            line = self._own_colour(self.drawing.circuit.supernode(box.inside[-1]))
+        plain = self._rect(area, f'fill="{colours.band}"')
+        parts = [f"<title>{escape(visible_text(box.name))} ({len(box.nodes)})</title>"]
+        x, y = self._at(area.left + SIDE, (area.top + area.bottom) / 2)
+        if box.supernode is not None:
+            behind = Rectangle(area.left + 3, area.bottom + 3, area.right + 3, area.top + 3)
+            look = f'fill="{line}" fill-opacity="{TINT:g}" stroke="{line}"'
+            parts += [self._rect(behind, f'fill="{colours.band}"'), self._rect(behind, look), plain]
+            parts.append(self._rect(area, f'{look} stroke-width="1.6"'))
+        else:
+            kind = NodeKind(int(self.graph.kind[box.nodes[0]]))
+            look = f'fill="{colours.kind_fills()[kind]}" stroke="{colours.outline}"'
+            parts += [plain, self._rect(area, f'fill="none" stroke="{line}" stroke-width="1.2"')]
+            parts.append(glyph_shape(kind, x + GLYPH / 2, y, GLYPH, look))
+            x += GLYPH_ROOM
+        weight = 600 if box.supernode is not None else 400
+        return f'<g class="box">{"".join(parts)}{text_line(x, y + 4, shown_name(box), colours.text, weight=weight)}</g>'
+
+    def _legend(self) -> tuple[str, float]:
+        """One line at y = 0, and how wide a picture must be for it."""
+        drawing, colours = self.drawing, self.colours
+        entries = [(colours.positive, 3.0, "positive"), (colours.negative, 3.0, "negative")]
+        most, least = _percent(drawing.strongest), f"{100 * WEAKEST:.0f} %"
+        words = f"{most} of the target's input from outside; below {least} of that: not drawn"
+        entries.append((colours.muted, THICKEST, words))
+        if not len(drawing.drawn_edges):
+            entries = []
+        x, parts = MARGIN, []
+        for colour, width, text in entries or [(colours.muted, 0.0, "No edges run between these boxes")]:
+            if width:
+                ends = f'x1="{x:.1f}" y1="0" x2="{x + SWATCH:.1f}" y2="0"'
+                parts.append(f'<line {ends} stroke="{colour}" stroke-width="{width:g}"/>')
+                x += SWATCH + 6
+            parts.append(text_line(x, 4, text, colours.muted, size=LEGEND_SIZE))
+            x += text_width(text, LEGEND_SIZE) * 1.06 + 14  # other fonts are a little wider
+        return "".join(parts), x + MARGIN - 14
 
 
-def _box(graph: AttributionGraph, box: Box, x: float, y: float, width: float, colours: GraphColours) -> str:
-    kind = NodeKind(int(graph.kind[box.nodes[0]])) if len(box.nodes) == 1 else NodeKind.FEATURE
-    edge = colours.kind_fills()[kind] if box.supernode is None else colours.outline
-    stroke = 2.4 if box.supernode is not None else 1.4
-    return (
-        f"<g><title>{escape(visible_text(box.name))} ({len(box.nodes)})</title>"
-        f'<rect x="{x - width / 2:.1f}" y="{y - BOX_HEIGHT / 2:.1f}" width="{width:.1f}" height="{BOX_HEIGHT:g}" '
-        f'rx="6" fill="{colours.band}" stroke="{edge if kind is not NodeKind.ERROR else colours.muted}" '
-        f'stroke-width="{stroke:g}"/>' + text_line(x, y + 4, _name(box), colours.text, anchor="middle") + "</g>"
-    )
-
-
-def _legend(y: float, colours: GraphColours) -> list[str]:
-    return [
-        f'<line x1="{MARGIN:g}" y1="{y:.1f}" x2="{MARGIN + 18:g}" y2="{y:.1f}" stroke="{colours.positive}" '
-        'stroke-width="3"/>',
-        f'<line x1="{MARGIN + 24:g}" y1="{y:.1f}" x2="{MARGIN + 42:g}" y2="{y:.1f}" stroke="{colours.negative}" '
-        'stroke-width="3"/>',
-        text_line(MARGIN + 50, y + 4, LEGEND_WORDS, colours.muted, size=LEGEND_SIZE),
-    ]
-
-
-def _name(box: Box) -> str:
-    name = box.name if box.supernode is None else f"{box.name} ({len(box.nodes)})"
-    return shortened(visible_text(name.strip()), LONGEST_NAME)
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"

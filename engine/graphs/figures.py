@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from engine.errors import RequestError
-from engine.graphs.circuit import Circuit, PlaceKey, boxes, circuit_scores
+from engine.graphs.circuit import Circuit, PlaceKey, circuit_scores
 from engine.graphs.circuit_layout import Place
 from engine.graphs.circuit_svg import circuit_svg
 from engine.graphs.formats.html_report import Evidence, write_html_report
@@ -41,7 +41,7 @@ def circuit_figure(
     if not circuit.nodes:
         raise RequestError("There is no circuit to draw yet; pin nodes first.")
     caption = circuit_caption(graph, circuit)
-    return circuit_svg(graph, boxes(circuit, graph), title=title, places=places, dark=dark, caption=caption)
+    return circuit_svg(graph, circuit, title=title, places=places, dark=dark, caption=caption)
 
 
 def circuit_caption(graph: AttributionGraph, circuit: Circuit) -> str:

@@ -75,6 +75,7 @@ def suggest_pins(
     most: int = 8,
     *,
     refused: Collection[str] = (),
+    hidden: NDArray[np.bool_] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
     progress: Progress = silent,
@@ -83,10 +84,13 @@ def suggest_pins(
     """Features to pin next, best first: where most of what flows down the circuit from the targets leaves it.
 
     One after the other: the next is chosen as if the ones before were pinned. With neurons, whose edges cancel, the
-    most relevant come first. `refused` holds keys that are not suggested again. Raises `Cancelled`.
+    most relevant come first. `refused` holds keys that are not suggested again, `hidden` (N,) are nodes that a person
+    does not want to see. Raises `Cancelled`.
     """
     kept = circuit.mask(graph)
     barred = kept | (graph.kind != NodeKind.FEATURE)
+    if hidden is not None:
+        barred |= hidden
     barred[[node for node in range(graph.n_nodes) if f"pin {node}" in refused]] = True
     chosen = _next_pins(graph, kept, barred, most, None)
     rng = np.random.default_rng(seed)
@@ -147,10 +151,16 @@ def _most_relevant(
     return [(int(node), float(score[node])) for node in order if score[node] > 0]
 
 
-def candidates(graph: AttributionGraph, circuit: Circuit, most: int = 60) -> tuple[int, ...]:
-    """Nodes that may be grouped: features of the circuit that are in no supernode, then the most influential others."""
+def candidates(
+    graph: AttributionGraph, circuit: Circuit, most: int = 60, *, hidden: NDArray[np.bool_] | None = None
+) -> tuple[int, ...]:
+    """Nodes that may be grouped: features of the circuit that are in no supernode, then the most influential others.
+
+    Of the others only those that are not in `hidden` (N,).
+    """
     grouped = {node for one in circuit.supernodes for node in one.nodes}
     feature = graph.of_kind(NodeKind.FEATURE)
+    feature = feature if hidden is None else feature[~hidden[feature]]
     strongest = feature[np.argsort(-graph.influence[feature], kind="stable")][: most + len(grouped)].tolist()
     pinned = [node for node in circuit.pins if graph.kind[node] == NodeKind.FEATURE]
     return tuple(node for node in dict.fromkeys([*pinned, *strongest]) if node not in grouped)[:most]

@@ -9,7 +9,6 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from app.circuit.diagram import CircuitDiagram
-from app.circuit.drawing import draw
 from app.circuit.painting import surface_colour
 from app.dialogs import Ask
 from app.session import GROUP_COLOURS, Session
@@ -18,6 +17,7 @@ from app.theme.tokens import contrast
 from app.window import MainWindow
 from engine.graphs import AttributionGraph, Circuit, NodeKind, Supernode
 from engine.graphs.circuit import PlaceKey
+from engine.graphs.circuit_drawing import draw
 
 
 class Circuits:

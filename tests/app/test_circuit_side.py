@@ -226,6 +226,23 @@ def test_suggested_pins_are_previews_decided_one_by_one(
     assert session.annotations.pins == ()
 
 
+def test_hide_bos_leaves_the_start_token_out_of_suggestions(
+    open_window: MainWindow, graph: AttributionGraph, qtbot: QtBot
+) -> None:
+    window = open_window
+    view = suggested(window, qtbot)
+    at_start = [one for one in view._shown if (graph.position[list(one.nodes)] == 0).any()]
+    assert at_start, "there is something to leave out"
+    assert "Hide BOS" in view.note.text() and "With the model" in view.note.text()
+    window.registry.run("view.hide_bos")
+    assert view._shown and not any(one.id in [other.id for other in view._shown] for one in at_start)
+    suggested(window, qtbot)
+    assert not any((graph.position[list(one.nodes)] == 0).any() for one in view._shown)
+    assert "nothing at the start token is suggested" in view.note.text()
+    window.registry.run("view.hide_bos")
+    assert "nothing at the start token" not in view.note.text()
+
+
 def test_suggestions_are_there_when_the_project_is_opened_again(
     open_window: MainWindow, graph: AttributionGraph, qtbot: QtBot
 ) -> None:

@@ -39,7 +39,7 @@ def circuit_window(open_window: MainWindow) -> MainWindow:
 def test_graph_and_circuit_are_drawn_in_three_forms(
     circuit_window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
 ) -> None:
-    for command, legend in (("file.export_picture", ">feature<"), ("file.export_circuit", "edges: share of the")):
+    for command, legend in (("file.export_picture", ">feature<"), ("file.export_circuit", "No edges run between")):
         paths = [tmp_path / f"{command}.{ending}" for ending in ("svg", "pdf", "png")]
         for path in paths:
             export(circuit_window, command, path, monkeypatch, qtbot)

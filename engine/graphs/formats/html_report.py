@@ -36,9 +36,10 @@ _STYLE = """
 body{font:15px/1.5 Inter,'Segoe UI','Helvetica Neue','DejaVu Sans',Arial,sans-serif;color:var(--text);
 background:var(--page);max-width:76rem;margin:2rem auto;padding:0 1.25rem}
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}
-table{border-collapse:collapse;width:100%;font-size:.87rem}caption{text-align:left;color:var(--muted);padding:.3rem 0}
+table{border-collapse:collapse;min-width:24rem;font-size:.87rem}
+caption{text-align:left;color:var(--muted);padding:.3rem 0}
 th,td{text-align:left;padding:.25rem .6rem;border-bottom:1px solid var(--rule);vertical-align:top}
-thead th{background:var(--band)}td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+thead th{background:var(--band)}th.n,td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .for{color:var(--for)}.against{color:var(--against)}.bad{color:var(--bad);font-weight:600}.muted{color:var(--muted)}
 .token{background:var(--band);border:1px solid var(--rule);border-radius:4px;padding:0 .3rem;margin:.1rem;
 display:inline-block;white-space:pre}.scroll{overflow-x:auto}.note{white-space:pre-wrap}img{max-width:100%;height:auto}
@@ -83,7 +84,7 @@ def html_report(
     evidence = evidence or Evidence()
     shown = boxes(circuit, graph)
     edges = supernode_edges(graph, shown)
-    diagrams = tuple(circuit_svg(graph, shown, title=title, places=places, dark=dark) for dark in (False, True))
+    diagrams = tuple(circuit_svg(graph, circuit, title=title, places=places, dark=dark) for dark in (False, True))
     parts = [
         f"<h1>{_text(title)}</h1>",
         _prompt(graph),
@@ -120,14 +121,16 @@ def _prompt(graph: AttributionGraph) -> str:
 
 def _scores(graph: AttributionGraph, circuit: Circuit) -> str:
     found = circuit_scores(circuit, graph)
-    rows: list[tuple[Cell, ...]] = [
-        ("replacement", found.circuit.replacement, found.graph.replacement),
-        ("completeness", found.circuit.completeness, found.graph.completeness),
-        (f"share of all features' {graph.measure}", found.explained, 1.0),
-    ]
+    rows: list[tuple[Cell, ...]] = [(f"share of all features' {graph.measure}", found.explained, 1.0)]
     words = "On the unpruned graph; features outside the circuit count as error."
     if graph.measure == "relevance":
         words += " Replacement and completeness do not apply to neurons."
+    else:
+        rows = [
+            ("replacement", found.circuit.replacement, found.graph.replacement),
+            ("completeness", found.circuit.completeness, found.graph.completeness),
+            *rows,
+        ]
     return _table(words, ("Score", "Circuit", "Graph"), rows) + _conservation(graph)
 
 
@@ -241,9 +244,13 @@ def _pictures(light: str, dark: str, alt: str) -> str:
 
 
 def _table(caption: str, header: Sequence[str], rows: Iterable[Sequence[Cell]], *, signed: Sequence[int] = ()) -> str:
+    rows = list(rows)
+    # Titles stand above what they name: at the right over numbers.
+    numeric = [all(cell is None or not isinstance(cell, str) for cell in column) for column in zip(*rows, strict=True)]
+    sides = ['<th scope="col" class="n">' if one else '<th scope="col">' for one in numeric or [False] * len(header)]
     lines = ['<div class="scroll"><table>', f"<caption>{_text(caption)}</caption>" if caption else ""]
-    lines.append("<thead><tr>" + "".join(f'<th scope="col">{_text(name)}</th>' for name in header) + "</tr></thead>")
-    lines.append("<tbody>")
+    titles = "".join(f"{side}{_text(name)}</th>" for side, name in zip(sides, header, strict=True))
+    lines.append(f"<thead><tr>{titles}</tr></thead><tbody>")
     lines += [f"<tr>{''.join(_cell(cell, i in signed) for i, cell in enumerate(row))}</tr>" for row in rows]
     return "\n".join([*lines, "</tbody></table></div>"])
 

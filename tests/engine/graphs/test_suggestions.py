@@ -265,3 +265,16 @@ def test_candidates() -> None:
     best = feature[np.argsort(-graph.influence[feature], kind="stable")].tolist()
     circuit = Circuit((best[100],), (Supernode(1, "taken", (best[0],)),))
     assert candidates(graph, circuit, 5) == (best[100], *best[1:5])
+
+
+def test_what_is_hidden_is_not_suggested() -> None:
+    for measure in ("influence", "relevance"):
+        graph = replace(build_graph(), measure=measure)
+        first = suggest_pins(graph, Circuit(), 8, resamples=0)
+        hidden = np.zeros(graph.n_nodes, dtype=np.bool_)
+        hidden[[one.node for one in first[:3]]] = True
+        found = suggest_pins(graph, Circuit(), 8, hidden=hidden, resamples=0)
+        assert found and not hidden[[one.node for one in found]].any()
+        assert not hidden[list(candidates(graph, Circuit(), hidden=hidden))].any()
+        pinned = Circuit((first[0].node,))
+        assert first[0].node in candidates(graph, pinned, hidden=hidden)  # what a person pinned may be grouped

@@ -14,7 +14,8 @@ import pytest
 from engine.errors import RequestError
 from engine.graphs import AttributionGraph, NodeKind, everything
 from engine.graphs.circuit import Circuit, Supernode, boxes, circuit_scores
-from engine.graphs.circuit_svg import circuit_svg
+from engine.graphs.circuit_drawing import draw
+from engine.graphs.circuit_svg import box_width, circuit_svg
 from engine.graphs.formats.html_report import Evidence, html_report, write_html_report
 from engine.graphs.supernode_edges import supernode_edges
 from engine.graphs.svg import svg_text
@@ -90,8 +91,8 @@ def test_light_and_dark_pictures_are_inside() -> None:
         root = ElementTree.fromstring(picture)
         assert root.tag.endswith("svg")
         assert not any(one.tag.endswith("script") for one in root.iter())
-        assert len(root.findall(".//{*}g")) == len(boxes(circuit, graph))
-        assert len(root.findall(".//{*}path")) == len(supernode_edges(graph, boxes(circuit, graph)).source)
+        assert len(root.findall(".//{*}g[@class='box']")) == len(boxes(circuit, graph))
+        assert len(root.findall(".//{*}polyline")) == len(draw(graph, circuit, {}, box_width).drawn_edges) > 0
 
 
 def test_figures() -> None:
@@ -117,8 +118,8 @@ def test_an_empty_circuit_and_kept_places() -> None:
     graph, circuit = hostile()
     assert Reader(html_report(graph, Circuit(), title="t")).tags
     shown = boxes(circuit, graph)
-    far = circuit_svg(graph, shown, title="t", places={shown[0].key: (5000.0, 0.0)})
-    near = circuit_svg(graph, shown, title="t")
+    far = circuit_svg(graph, circuit, title="t", places={shown[0].key: (5000.0, 0.0)})
+    near = circuit_svg(graph, circuit, title="t")
     width = [float(ElementTree.fromstring(svg).attrib["width"]) for svg in (far, near)]
     assert width[0] > 4000 > width[1]
 

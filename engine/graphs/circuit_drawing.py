@@ -1,4 +1,4 @@
-"""What the circuit's diagram shows, and where: boxes, frames of open supernodes, edges. Plain numbers, no Qt.
+"""What the circuit's diagram shows, and where: boxes, frames of open supernodes, edges; on screen and in files.
 
 One unit is a pixel at 100 % and normal text size; y grows upwards, as in the engine's layout.
 """
@@ -12,9 +12,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.graphs import AttributionGraph, Circuit, Supernode, boxes
-from engine.graphs.circuit import Box, PlaceKey
+from engine.graphs.circuit import Box, Circuit, PlaceKey, Supernode, boxes
 from engine.graphs.circuit_layout import BOX_HEIGHT, GAP, Place, circuit_places
+from engine.graphs.graph import AttributionGraph
 from engine.graphs.supernode_edges import SupernodeEdges, supernode_edges
 from engine.graphs.visible_text import visible_text
 
