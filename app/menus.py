@@ -37,7 +37,7 @@ class Menus(QObject):
                 panels = menu.addMenu("&Panels")
                 for dock in docks:
                     panels.addAction(dock.toggleViewAction())
-            menu.aboutToShow.connect(window.registry.refresh)
+            menu.aboutToShow.connect(window.registry.refresh_now)
         self.recent.aboutToShow.connect(self.fill_recent)
         self.recent.triggered.connect(self._chosen)
 

@@ -99,9 +99,12 @@ class Runs(QObject):
         source = str(made_by.get("source", ""))
         if source in self.known_models and source != self.wanted_model:
             self._want_model(source)
-        features = self.session.features_source
-        if features and features != self.wanted_features and is_here(features):
-            self.wanted_features = features
+        self.want_features(self.session.features_source)
+
+    def want_features(self, source: str) -> None:
+        """Mean a dictionary that something kept names, if it is on this machine; it is loaded when it is needed."""
+        if source and source != self.wanted_features and is_here(source):
+            self.wanted_features = source
             self.featuresChanged.emit()
 
     def choose_features(self, source: str) -> None:

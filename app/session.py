@@ -15,14 +15,15 @@ from app.growing import same_node
 from app.prompt_state import PromptState
 from app.unsaved import is_unsaved, new_unsaved_path
 from app.visited import Visited
-from engine.errors import LoupeError
+from engine.errors import LoupeError, MachineError
 from engine.graphs import AttributionGraph, Circuit, GraphView, prune
-from engine.projects import Annotations, Asked, Project, circuit_of
+from engine.projects import Annotations, Asked, DamagedProjectError, FileLostError, Project, circuit_of
 
 if TYPE_CHECKING:
     from engine.tracing import Trace
 
 DRAFT_KEY = "prompt"
+SAVE_ELSEWHERE = "Save a copy elsewhere…"
 NO_ANNOTATIONS = Annotations((), {}, (), "", {})
 # Colours of groups that were given none: they stay apart for colour-blind eyes (Okabe and Ito 2008) on both themes.
 GROUP_COLOURS = (
@@ -71,9 +72,10 @@ class ViewSettings:
 class Problem:
     """One sentence for the panel it concerns, with a command that helps."""
 
-    place: str  # "prompt", "graph", "investigation", "inspector" or "start"
-    sentence: str
+    place: str  # "prompt", "graph", "investigation", "inspector", "start", or "project": above all of them
+    sentence: str  # "": what was said there is no longer so
     command: str = ""
+    words: str = ""  # on the button, where the command's own title does not say it
 
 
 class Session(QObject):
@@ -95,6 +97,7 @@ class Session(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.prompt = PromptState(self)
+        self._said = ""  # what the last heartbeat found wrong with the file
         self.project: Project | None = None
         self.trace_id: int | None = None
         self.graph: AttributionGraph | None = None
@@ -185,17 +188,22 @@ class Session(QObject):
                 DRAFT_KEY, {**self.prompt.snapshot(), "trace": self._left if self.growing else self.trace_id}
             )
         except LoupeError as error:
-            self.report_problem("investigation", error.sentence, "file.save_as")
+            self.report_error("investigation", error)
 
     def heartbeat(self) -> None:
-        """Tell other programs that this one still has the project; says so where another one took it."""
+        """Tell other programs that this one still has the project, and say at once what has become of its file."""
         if self.project is None:
             return
+        before, self._said = self._said, ""
         try:
             self.project.heartbeat()
         except LoupeError as error:
-            self.report_problem("investigation", error.sentence, "file.save_as")
-            self.projectChanged.emit()
+            self._said = error.sentence
+            if error.sentence != before:  # once: the person may have put it away
+                self.report_error("project", error)
+            return
+        if before:
+            self.report_problem("project", "")
 
     # ---- the trace ---------------------------------------------------------------------------------------------
 
@@ -226,7 +234,7 @@ class Session(QObject):
             report = self.project.report(number)
             stored = self.project.view(number)
         except LoupeError as error:
-            self.report_problem("graph", error.sentence)
+            self.report_error("graph", error)
             return
         self.trace_id, self.report, self.growing = number, report, False
         self._take(graph, continued)
@@ -393,9 +401,20 @@ class Session(QObject):
         assert self.graph is not None
         return self.annotations.labels.get(node) or self.graph.describe(node)
 
-    def report_problem(self, place: str, sentence: str, command: str = "") -> None:
+    def report_problem(self, place: str, sentence: str, command: str = "", words: str = "") -> None:
         """Show one sentence where it happened, with a button that runs a command."""
-        self.problem.emit(Problem(place, sentence, command))
+        self.problem.emit(Problem(place, sentence, command, words))
+
+    def report_error(self, place: str, error: LoupeError) -> None:
+        """Show what the engine refused where it was asked; above everything, what is wrong with the file itself."""
+        if isinstance(error, DamagedProjectError):
+            self.report_problem("project", error.sentence, "file.rescue")
+        elif isinstance(error, MachineError | FileLostError):
+            if isinstance(error, FileLostError):
+                self.projectChanged.emit()  # it may be open for reading only now
+            self.report_problem("project", error.sentence, "file.save_as", SAVE_ELSEWHERE)
+        else:
+            self.report_problem(place, error.sentence)
 
 
 def with_colours(annotations: Annotations) -> Annotations:

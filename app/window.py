@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from PySide6.QtCore import Qt, QTimer, Slot
+from PySide6.QtCore import QEvent, Qt, QTimer, Slot
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QApplication, QDockWidget, QMainWindow, QVBoxLayout, QWidget
 
 from app.circuit import CircuitChoice, CircuitDesk, CircuitPage
-from app.commands import Edits, Registry
+from app.commands import Edits, Registry, TreeEdits
 from app.commands.catalogue import all_commands
 from app.commands.circuit import CircuitHands
 from app.commands.comparing import Comparing
@@ -22,6 +22,7 @@ from app.commands.look import Look
 from app.commands.model_choice import ModelChoice
 from app.commands.project_files import ProjectFiles
 from app.commands.settings import Settings
+from app.commands.tree import TreeHands
 from app.comparison_desk import ComparisonDesk
 from app.downloads import Downloads
 from app.dropped_files import PROJECT_ENDING, dropped_files
@@ -52,6 +53,7 @@ from app.session import Problem, Session
 from app.shared_features import SharedDesk
 from app.special_target import SpecialTargets
 from app.theme import theme_watcher
+from engine.projects import SearchHit
 
 HEARTBEAT_MS = 20_000
 DRAFT_PAUSE_MS = 1000
@@ -78,14 +80,14 @@ class MainWindow(QMainWindow):
         self.effects = EffectsDesk(self.runs, self)
         self.downloads = Downloads(self.host, self)
         self.feature_trace = FeatureTrace(self.runs)
-        self.edits = Edits(self.session)
+        self.edits, self.tree_edits = Edits(self.session), TreeEdits(self.session)
         self.choice, self.desk = CircuitChoice(self.session, self), CircuitDesk(self.effects, self)
         self.comparison = ComparisonDesk(self.session, self.host, self)
         self.shared = SharedDesk(self.session, self.host, self)
         self.series = SeriesDesk(self.runs, self)
         self.registry = Registry(self)
         self.conditions = Conditions(self.session, self.runs)
-        self.files, self.hands = ProjectFiles(self), Hands(self)
+        self.files, self.hands, self.tree_hands = ProjectFiles(self), Hands(self), TreeHands(self)
         self.comparing, self.circuit_hands = Comparing(self), CircuitHands(self)
         self.exports = Exports(self)
         self.graph_files, self.special = GraphFiles(self), SpecialTargets(self)
@@ -98,7 +100,7 @@ class MainWindow(QMainWindow):
         self.models.fill()
         self.look.restore_layout()
         self.show_recent()
-        self.registry.refresh()
+        self.registry.refresh_now()
         self._show_title()
         self.prompt_bar.editor.setFocus()
 
@@ -120,15 +122,18 @@ class MainWindow(QMainWindow):
             page,
         )
         self.prompt_bar = PromptBar(self.session, self.runs, self.registry)
-        self.investigation = InvestigationPanel(self.session, self.edits, self.registry)
+        self.investigation = InvestigationPanel(self.session, self.edits, self.tree_edits, self.registry)
         self.circuit = CircuitPanel(self.session, self.choice, self.edits, self.registry)
         self.inspector = InspectorPanel(self.session, self.effects, self.edits, self.registry)
         self.connections = ConnectionsPanel(self.session)
+        self.project_banner = Banner("project")
+        self.project_banner.helpRequested.connect(self.registry.run)
         self.palette_dialog = CommandPalette(self.registry, self)
         middle = QWidget()
         column = QVBoxLayout(middle)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
+        column.addWidget(self.project_banner)
         column.addWidget(self.area, 1)
         self.setCentralWidget(middle)
         self.status = StatusBar(self.session, self.runs, self.registry)
@@ -213,6 +218,7 @@ class MainWindow(QMainWindow):
             session.visitedChanged,
             session.selectionChanged,
             session.finding.changed,
+            session.prompt.draftChanged,
             self.runs.modelChanged,
             self.comparison.changed,
             self.comparison.filterChanged,
@@ -230,6 +236,7 @@ class MainWindow(QMainWindow):
         self.runs.modelChanged.connect(self._model_changed)
         self.host.idle.connect(self._idle)
         self.area.grouped.connect(self._group)
+        self.investigation.hitChosen.connect(self._hit_chosen)
         self.start.sampleChosen.connect(self._run_sample)
         self.start.projectChosen.connect(self.files.open_path)
         theme_watcher().changed.connect(self._restyle)
@@ -259,11 +266,16 @@ class MainWindow(QMainWindow):
             "investigation": self.investigation.banner,
             "inspector": self.inspector.banner,
             "start": self.start.banner,
+            "project": self.project_banner,
         }
         place = problem.place
         if place in ("graph", "start"):
             place = "start" if self.session.graph is None else "graph"
         title = self.registry.action(problem.command).command.words if problem.command else ""
+        title = problem.words or title
+        if not problem.sentence:
+            banners[place].dismiss()
+            return
         banners[place].show_problem(problem, title)
 
     @Slot(str)
@@ -317,6 +329,10 @@ class MainWindow(QMainWindow):
     @Slot(object)
     def _group(self, nodes: list[int]) -> None:
         self.hands.group(nodes)
+
+    @Slot(object)
+    def _hit_chosen(self, hit: SearchHit) -> None:
+        self.tree_hands.go_to(hit)
 
     # ---- projects ----------------------------------------------------------------------------------------------
 
@@ -385,6 +401,12 @@ class MainWindow(QMainWindow):
     def show_about(self) -> None:
         """Say what this program is."""
         AboutSheet(self).open()
+
+    def event(self, event: QEvent) -> bool:
+        """A key may come before the loop is reached: whether its shortcut is possible is looked at first."""
+        if event.type() == QEvent.Type.ShortcutOverride:
+            self.registry.catch_up()
+        return super().event(event)
 
     # ---- the end -----------------------------------------------------------------------------------------------
 

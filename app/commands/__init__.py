@@ -2,5 +2,6 @@
 
 from app.commands.edits import Edits
 from app.commands.registry import MENUS, Command, CommandAction, Registry
+from app.commands.tree_edits import TreeEdits
 
-__all__ = ["MENUS", "Command", "CommandAction", "Edits", "Registry"]
+__all__ = ["MENUS", "Command", "CommandAction", "Edits", "Registry", "TreeEdits"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from app.commands.circuit_catalogue import circuit_commands
 from app.commands.comparing import comparing_commands
 from app.commands.registry import Command
+from app.commands.tree import tree_commands
 
 if TYPE_CHECKING:
     from app.window import MainWindow
@@ -20,7 +21,7 @@ def all_commands(window: MainWindow) -> list[Command]:
     return [
         *_file(window),
         *_edit(window),
-        *_traces(window),
+        *tree_commands(window),
         *circuit_commands(window),
         *_trace(window),
         *comparing_commands(window),
@@ -70,16 +71,6 @@ def _edit(window: MainWindow) -> list[Command]:
                 asked.has_selection, section=1),
         Command("edit.settings", "&Settings…", EDIT, window.settings.show, ("Ctrl+,",), "settings", section=9,
                 tip="Theme, text size, device, memory, model folders, network"),
-    ]  # fmt: skip
-
-
-def _traces(window: MainWindow) -> list[Command]:
-    hands, asked = window.hands, window.conditions
-    return [
-        Command("edit.rename_trace", "Rename &trace…", EDIT, hands.rename_trace, (), "label", asked.can_edit,
-                section=4),
-        Command("edit.delete_trace", "Delete trace", EDIT, hands.delete_trace, (), "delete", asked.can_edit,
-                section=4, tip="Take the open trace out of the project; undo brings it back"),
     ]  # fmt: skip
 
 

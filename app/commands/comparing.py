@@ -30,7 +30,7 @@ class Comparing:
 
     def compare(self) -> None:
         """Compare the two chosen traces, or the open one with the chosen or the only other one; else asks."""
-        open_now, chosen = self.session.trace_id, self.window.investigation.traces.chosen()
+        open_now, chosen = self.session.trace_id, self.window.investigation.tree.chosen()
         if open_now is None:
             return
         if len(chosen) == 2:
@@ -53,7 +53,7 @@ class Comparing:
 
     def shared(self) -> None:
         """Find the features that the chosen traces share."""
-        chosen = self.window.investigation.traces.chosen()
+        chosen = self.window.investigation.tree.chosen()
         if len(chosen) > 1:
             self.desk.close()
             self.window.area.show_lower(self.window.shared_panel)

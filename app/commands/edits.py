@@ -28,7 +28,7 @@ class Edits:
         try:
             edit(session.project, session.trace_id)
         except LoupeError as error:
-            session.report_problem(place, error.sentence, "file.save_as")
+            session.report_error(place, error)
             return False
         session.refresh()
         return True
@@ -150,15 +150,6 @@ class Edits:
             return False
         return self._write("investigation", lambda project, trace: project.set_note(trace, text, merge="note"))
 
-    def rename_trace(self, number: int, title: str) -> bool:
-        """Give a trace another title."""
-        title = " ".join(title.split())
-        return bool(title) and self._write("investigation", lambda project, _: project.rename_trace(number, title))
-
-    def delete_trace(self, number: int) -> bool:
-        """Take a trace out of the project; undo brings it back with everything on it."""
-        return self._write("investigation", lambda project, _: project.delete_trace(number))
-
     # ---- undo --------------------------------------------------------------------------------------------------
 
     def undo(self) -> bool:
@@ -176,7 +167,7 @@ class Edits:
         try:
             done = step(session.project)
         except LoupeError as error:
-            session.report_problem("investigation", error.sentence)
+            session.report_error("investigation", error)
             return False
         if done is None:
             return False

@@ -8,8 +8,6 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication, QWidget
 
-from app.dialogs import Ask
-
 if TYPE_CHECKING:
     from app.window import MainWindow
 
@@ -70,26 +68,6 @@ class Hands:
             canvas.begin_grouping()
         else:
             canvas.end_grouping()
-
-    def _trace_in_hand(self) -> int | None:
-        chosen = self.window.investigation.traces.trace_at()
-        return self.session.trace_id if chosen is None else chosen
-
-    def rename_trace(self) -> None:
-        """Ask for another title of the trace."""
-        number, project = self._trace_in_hand(), self.session.project
-        if number is None or project is None:
-            return
-        before = next((row.title for row in project.traces() if row.id == number), "")
-        title = Ask.text(self.window, "Rename trace", "Title of this trace", before)
-        if title is not None:
-            self.edits.rename_trace(number, title)
-
-    def delete_trace(self) -> None:
-        """Take the trace out of the project; undo brings it back."""
-        number = self._trace_in_hand()
-        if number is not None and self.edits.delete_trace(number):
-            self.window.say("Trace deleted; Undo brings it back")
 
     # ---- focus -------------------------------------------------------------------------------------------------
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from PySide6.QtCore import QObject, Slot
+from PySide6.QtCore import QObject, QTimer, Slot
 from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QWidget
 
 from app.theme import icon
 
-MENUS = ("&File", "&Edit", "&Circuit", "&Trace", "&Go", "&View", "&Help")
+MENUS = ("&File", "&Edit", "&Project", "&Circuit", "&Trace", "&Go", "&View", "&Help")
 Condition = Callable[[], bool]
 
 
@@ -49,9 +49,9 @@ class Command:
 class CommandAction(QAction):
     """The Qt side of a command."""
 
-    def __init__(self, command: Command, parent: QObject) -> None:
-        super().__init__(parent)
-        self.command = command
+    def __init__(self, command: Command, registry: Registry) -> None:
+        super().__init__(registry)
+        self.command, self._registry = command, registry
         self.setObjectName(command.id)
         self.setShortcuts([QKeySequence(keys) for keys in command.shortcuts])
         self.setCheckable(command.checked is not None)
@@ -65,6 +65,7 @@ class CommandAction(QAction):
         if self.isEnabled():
             self.command.run()
         self.refresh()
+        self._registry.catch_up()
 
     def refresh(self) -> None:
         """Follow the session: title, whether it is possible, whether it is on."""
@@ -98,6 +99,11 @@ class Registry(QObject):
         super().__init__(window)
         self._window = window
         self._actions: dict[str, CommandAction] = {}
+        # Opening a trace tells of many changes: the actions follow once, when the window is back in its loop.
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(0)
+        self._soon.timeout.connect(self.refresh_now)
 
     def add(self, *commands: Command) -> None:
         """Register commands; ids and shortcuts must be new."""
@@ -110,7 +116,8 @@ class Registry(QObject):
             self._window.addAction(action)
 
     def action(self, command_id: str) -> CommandAction:
-        """The action of a command; KeyError where there is none."""
+        """The action of a command, as it is now; KeyError where there is none."""
+        self.catch_up()
         return self._actions[command_id]
 
     def run(self, command_id: str) -> None:
@@ -118,7 +125,8 @@ class Registry(QObject):
         self._actions[command_id].fire()
 
     def actions(self) -> list[CommandAction]:
-        """Every action, in the order it was registered."""
+        """Every action, as it is now, in the order it was registered."""
+        self.catch_up()
         return list(self._actions.values())
 
     def of_menu(self, menu: str) -> list[CommandAction]:
@@ -127,7 +135,18 @@ class Registry(QObject):
 
     @Slot()
     def refresh(self) -> None:
+        """Let every action follow the session, once the window is back in its loop."""
+        self._soon.start()
+
+    def catch_up(self) -> None:
+        """Follow the session now, if that is still to be done."""
+        if self._soon.isActive():
+            self.refresh_now()
+
+    @Slot()
+    def refresh_now(self) -> None:
         """Let every action follow the session."""
+        self._soon.stop()
         for action in self._actions.values():
             action.refresh()
 

@@ -6,7 +6,7 @@ from engine.projects.annotations import Annotations
 from engine.projects.brought import Brought
 from engine.projects.circuits import circuit_of, effects_key, evidence_of
 from engine.projects.experiments import EVIDENCE, ExperimentRow, Experiments
-from engine.projects.faults import DamagedProjectError
+from engine.projects.faults import DamagedProjectError, FileLostError
 from engine.projects.feature_labels import FeatureLabel, FeatureLabels, NewLabel, dictionary_identity
 from engine.projects.groups import Group
 from engine.projects.history import EditDone
@@ -39,6 +39,7 @@ __all__ = [
     "Experiments",
     "FeatureLabel",
     "FeatureLabels",
+    "FileLostError",
     "Group",
     "ImportedLabels",
     "LabelVersion",

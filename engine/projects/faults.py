@@ -19,6 +19,10 @@ class DamagedProjectError(RequestError):
     """A file that this program cannot have written as it is; `engine.projects.rescue` saves what can be saved of it."""
 
 
+class FileLostError(RequestError):
+    """The file is no longer this program's to write: deleted, replaced, or taken over. A copy can still be saved."""
+
+
 @contextmanager
 def plainly(name: str) -> Iterator[None]:
     """Turn what SQLite raises, and content that cannot be right, into one sentence for the user."""
@@ -69,9 +73,9 @@ def missing(trace: int) -> RequestError:
     return RequestError(f"The project has no trace {trace}; it may have been deleted, and undo brings it back.")
 
 
-def moved(name: str) -> RequestError:
+def moved(name: str) -> FileLostError:
     """The error for a file that was deleted or replaced while it was open."""
-    return RequestError(
+    return FileLostError(
         f"{name} was deleted, moved or replaced by another program; save this project under a new name."
     )
 

@@ -97,6 +97,10 @@ class FeatureLabels:
             if kind[node] == NodeKind.FEATURE and (layer[node], feature[node]) in found
         }
 
+    def nodes_of(self, trace: int, label: FeatureLabel) -> list[int]:
+        """The nodes of a trace that a label is on, whatever they are called there."""
+        return [node for node, found in self.of_trace(trace).items() if found.id == label.id]
+
     def versions(self, dictionary: str, layer: int, feature: int) -> list[LabelVersion]:
         """Every label the feature was given, oldest first."""
         with self._ledger.reading() as db:

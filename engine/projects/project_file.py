@@ -16,7 +16,7 @@ from engine.errors import MachineError, RequestError
 from engine.projects import ownership, snapshots
 from engine.projects.connection import connect, transaction
 from engine.projects.drives import file_id, require_same, warning
-from engine.projects.faults import plainly
+from engine.projects.faults import FileLostError, plainly
 from engine.projects.header import Header, read_header
 from engine.projects.migration import back_up, bring_along, brought_along_copy
 from engine.projects.newer import known_part
@@ -151,7 +151,7 @@ class ProjectFile:
             with transaction(db):
                 if not ownership.still_owns(db, self._token):
                     self.owner, self.read_only_reason = ownership.read_owner(db), _TAKEN
-                    raise RequestError(f"{_TAKEN} Save a copy to edit it.")
+                    raise FileLostError(f"{_TAKEN} Save a copy to edit it.")
                 # Undo brings rows back in the order they went; references are checked when all of them are there.
                 db.conn.execute("PRAGMA defer_foreign_keys=ON")
                 yield db

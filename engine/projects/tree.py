@@ -133,7 +133,7 @@ class Tree:
         def work_out(db: sqlite_utils.Database) -> Edit:
             row = entry_row(db, ref)
             what = row.get("kind", ref.table)
-            return Edit(f"Rename {what} {short(title)}", _trace_of(ref), [replaced(ref.table, row, title=title)])
+            return Edit(f"Rename {what} {short(title)}", _trace_of([ref]), [replaced(ref.table, row, title=title)])
 
         return self._ledger.commit(work_out)
 
@@ -178,7 +178,7 @@ class Tree:
             rows = [(ref, entry_row(db, ref)) for ref in dict.fromkeys(gone)]
             return Edit(
                 title,
-                None,
+                _trace_of(refs),
                 [
                     removed("item", row) if ref.table == "item" else replaced(ref.table, row, deleted=1)
                     for ref, row in rows
@@ -203,28 +203,29 @@ class Tree:
         self._ledger.commit(work_out)
         return made[0]
 
-    def tag(self, ref: TreeRef, text: str) -> EditDone | None:
-        """Put a tag on an entry."""
+    def tag(self, refs: Sequence[TreeRef], text: str) -> EditDone | None:
+        """Put a tag on entries."""
         text = clean_text(" ".join(text.split()), MAX_TAG, "A tag")
         if not text:
             raise RequestError("A tag needs a word; write one.")
 
         def work_out(db: sqlite_utils.Database) -> Edit:
-            entry_row(db, ref)
-            row = {"kind": ref.table, "number": ref.number, "text": text}
-            there = _has_tag(db, ref, text)
-            return Edit(f"Tag {_named(db, [ref])} {short(text)}", _trace_of(ref), [] if there else [added("tag", row)])
+            for ref in refs:
+                entry_row(db, ref)
+            new = [ref for ref in dict.fromkeys(refs) if not _has_tag(db, ref, text)]
+            title = f"Tag {_named(db, new or refs)} {short(text)}"
+            return Edit(title, _trace_of(refs), [added("tag", _tag_row(ref, text)) for ref in new])
 
         return self._ledger.commit(work_out)
 
-    def untag(self, ref: TreeRef, text: str) -> EditDone | None:
+    def untag(self, refs: Sequence[TreeRef], text: str) -> EditDone | None:
         """Take a tag away."""
+        text = encoding.encodable(text)
 
         def work_out(db: sqlite_utils.Database) -> Edit:
-            row: Row = {"kind": ref.table, "number": ref.number, "text": encoding.encodable(text)}
-            there = _has_tag(db, ref, row["text"])
-            title = f"Take the tag {short(text)} from {_named(db, [ref])}"
-            return Edit(title, _trace_of(ref), [removed("tag", row)] if there else [])
+            there = [ref for ref in dict.fromkeys(refs) if _has_tag(db, ref, text)]
+            title = f"Take the tag {short(text)} from {_named(db, there or refs)}"
+            return Edit(title, _trace_of(refs), [removed("tag", _tag_row(ref, text)) for ref in there])
 
         return self._ledger.commit(work_out)
 
@@ -310,5 +311,10 @@ def _named(db: sqlite_utils.Database, refs: Sequence[TreeRef]) -> str:
     return f"{len(refs)} entries"
 
 
-def _trace_of(ref: TreeRef) -> int | None:
-    return ref.number if ref.table == "trace" else None
+def _tag_row(ref: TreeRef, text: str) -> Row:
+    return {"kind": ref.table, "number": ref.number, "text": text}
+
+
+def _trace_of(refs: Sequence[TreeRef]) -> int | None:
+    """The trace to show when this is undone, if it is about one."""
+    return refs[0].number if len(refs) == 1 and refs[0].table == "trace" else None

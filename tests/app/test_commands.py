@@ -22,7 +22,7 @@ OUTSIDE = {"file.quit", "help.show_log"}
 ANSWERED = {
     "file.open", "file.save_as", "file.export_picture", "file.export_circuit", "file.export_report",
     "file.export_notebook", "file.export_graph", "file.import_graph",
-    "edit.rename_trace", "trace.budget", "trace.compare",
+    "trace.budget", "trace.compare",
     "trace.open_model_folder", "trace.open_model_file", "trace.open_features", "help.about",
 }  # fmt: skip
 
@@ -211,25 +211,12 @@ def test_the_layout_can_be_reset(open_window: MainWindow) -> None:
     assert docks[0].isVisible()
 
 
-@pytest.mark.command("edit.copy_name", "edit.rename_trace", "edit.delete_trace")
-def test_names_are_copied_and_traces_renamed_and_deleted(
-    open_window: MainWindow, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.command("edit.copy_name")
+def test_names_are_copied(open_window: MainWindow) -> None:
     window = open_window
     window.session.select(12)
     window.registry.run("edit.copy_name")
     assert QGuiApplication.clipboard().text() == window.session.node_name(12)
-    monkeypatch.setattr(Ask, "text", lambda *arguments: "Texas, first look")
-    window.registry.run("edit.rename_trace")
-    item = window.investigation.traces.topLevelItem(0)
-    assert item is not None
-    assert item.text(0) == "Texas, first look"
-    window.registry.run("edit.delete_trace")
-    assert window.session.graph is None
-    assert window.area.stack.currentIndex() == 0
-    window.registry.run("edit.undo")
-    assert window.session.graph is not None
-    assert window.area.stack.currentIndex() == 1
 
 
 @pytest.mark.command("trace.budget")

@@ -16,6 +16,7 @@ from app.dialogs import Ask
 from app.panels.compare_page import ComparePage
 from app.window import MainWindow
 from engine.graphs import AttributionGraph, NodeKind
+from engine.projects import TreeRef
 from tests.app.conftest import as_trace
 from tests.graph_builder import build_graph
 
@@ -253,7 +254,7 @@ def test_exchanging_keeps_the_selected_node(page: ComparePage, two: MainWindow, 
 
 
 def test_two_chosen_traces_are_compared_from_their_list(two: MainWindow, qtbot: QtBot) -> None:
-    traces = two.investigation.traces
+    traces = two.investigation.tree
     model = traces.selectionModel()
     for row in range(2):
         model.select(traces.model().index(row, 0), QItemSelectionModel.SelectionFlag.Select)
@@ -263,7 +264,7 @@ def test_two_chosen_traces_are_compared_from_their_list(two: MainWindow, qtbot: 
 
 
 def test_choosing_several_traces_opens_none(two: MainWindow, qtbot: QtBot) -> None:
-    traces = two.investigation.traces
+    traces = two.investigation.tree
     item = traces.topLevelItem(1)
     assert item is not None
     traces.scrollToItem(item)
@@ -314,7 +315,7 @@ def test_labels_are_in_the_table_and_found_there(page: ComparePage, two: MainWin
 
 @pytest.mark.parametrize("gone", [1, 2])
 def test_deleting_either_trace_ends_the_comparison(page: ComparePage, two: MainWindow, gone: int) -> None:
-    two.edits.delete_trace(gone)
+    two.tree_edits.delete([TreeRef("trace", gone)])
     assert not two.comparison.is_open
     assert two.session.trace_id == 3 - gone
 

@@ -24,17 +24,19 @@ def _trace_the_prompt(window: MainWindow, qtbot: QtBot) -> AttributionGraph:
 
 @pytest.mark.command("trace.feature", "trace.run")
 def test_the_selected_feature_is_traced_in_the_graphs_own_prompt(ready: MainWindow, qtbot: QtBot) -> None:
-    action = ready.registry.action("trace.feature")
+    def possible() -> bool:
+        return ready.registry.action("trace.feature").isEnabled()
+
     graph = _trace_the_prompt(ready, qtbot)
     session = ready.session
-    assert not action.isEnabled()
+    assert not possible()
     session.select(int(graph.of_kind(NodeKind.LOGIT)[0]))
-    assert not action.isEnabled()
+    assert not possible()
     features = graph.of_kind(NodeKind.FEATURE)
     node = int(features[graph.layer[features].argmax()])
     layer, position, feature = int(graph.layer[node]), int(graph.position[node]), int(graph.feature[node])
     session.select(node)
-    assert action.isEnabled()
+    assert possible()
     # What is typed meanwhile is not what is traced.
     ready.prompt_bar.editor.setPlainText("Something else")
     ready.prompt_bar.commit()

@@ -45,7 +45,7 @@ def step_graph(step: int) -> AttributionGraph:
 
 def tree(window: MainWindow) -> list[tuple[str, list[str]]]:
     """What the list of traces shows: entries at the top, and what is under each."""
-    traces = window.investigation.traces
+    traces = window.investigation.tree
     items = [traces.topLevelItem(i) for i in range(traces.topLevelItemCount())]
     return [(item.text(0), [item.child(i).text(0) for i in range(item.childCount())]) for item in items if item]
 
@@ -150,7 +150,7 @@ def test_the_folder_is_one_step_of_undo(stored: MainWindow) -> None:
 
 
 def test_a_deleted_token_leaves_the_slider(stored: MainWindow, qtbot: QtBot) -> None:
-    stored.edits.delete_trace(3)
+    stored.tree_edits.delete([TreeRef("trace", 3)])
     assert shown(stored) == ("␣Austin", "1 of 3")
     stored.area.time.slider.setValue(1)
     qtbot.waitUntil(lambda: stored.session.trace_id == 4, timeout=SECONDS)
@@ -202,9 +202,9 @@ class Run:
         self.qtbot.waitUntil(lambda: self.window.host.busy, timeout=SECONDS)
 
     def step(self) -> None:
-        before = self.window.investigation.traces.topLevelItemCount()
+        before = self.window.investigation.tree.topLevelItemCount()
         self.next.release()
-        self.qtbot.waitUntil(lambda: self.window.investigation.traces.topLevelItemCount() > before, timeout=SECONDS)
+        self.qtbot.waitUntil(lambda: self.window.investigation.tree.topLevelItemCount() > before, timeout=SECONDS)
 
     def wait(self) -> None:
         self.qtbot.waitUntil(lambda: not self.window.host.busy, timeout=SECONDS)

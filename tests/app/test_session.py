@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytestqt.qtbot import QtBot
 
-from app.commands import Edits
+from app.commands import Edits, TreeEdits
 from app.commands.edits import group_of
 from app.session import GROUP_COLOURS, Session, ViewSettings
 from app.unsaved import is_unsaved
 from app.visited import Visited
 from engine.errors import RequestError
 from engine.graphs import AttributionGraph, NodeKind
+from engine.projects import TreeRef
 from tests.app.conftest import as_trace
 
 
@@ -155,7 +156,7 @@ def test_a_deleted_trace_comes_back(open_session: Session, graph: AttributionGra
     edits, number = Edits(open_session), open_session.trace_id
     assert number is not None
     edits.pin(feature_nodes(graph)[:2])
-    edits.delete_trace(number)
+    TreeEdits(open_session).delete([TreeRef("trace", number)])
     assert open_session.graph is None
     assert open_session.project is not None
     assert open_session.project.traces() == []

@@ -9,6 +9,7 @@ from pytestqt.qtbot import QtBot
 from app.window import MainWindow
 from engine.graphs import AttributionGraph
 from engine.models.language_model import LanguageModel
+from engine.projects import TreeRef
 from tests.app.conftest import as_trace
 from tests.app.test_comparison import varied
 from tests.app.test_window_with_model import SECONDS, loaded_window
@@ -23,7 +24,7 @@ LANGUAGES = (
 
 
 def choose(window: MainWindow, rows: list[int]) -> None:
-    traces = window.investigation.traces
+    traces = window.investigation.tree
     model = traces.selectionModel()
     model.clearSelection()
     for row in rows:
@@ -136,7 +137,7 @@ def test_traces_of_two_dictionaries_are_refused(three: MainWindow, graph: Attrib
 
 def test_a_deleted_trace_takes_the_table_with_it(three: MainWindow, qtbot: QtBot) -> None:
     find(three, qtbot, [0, 1])
-    three.edits.delete_trace(2)
+    three.tree_edits.delete([TreeRef("trace", 2)])
     assert three.shared.table is None
     assert three.shared_panel.stack.currentIndex() == 0
 

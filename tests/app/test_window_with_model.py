@@ -62,7 +62,7 @@ def test_the_first_click_of_a_first_visitor(window: MainWindow, smollm: Language
     said = [label.text() for label in window.status.scores if label.isVisible()]
     assert any("do not apply to neurons" in text for text in said)
     assert any(text.startswith("conservation") for text in said)
-    item = window.investigation.traces.topLevelItem(0)
+    item = window.investigation.tree.topLevelItem(0)
     assert item is not None
     assert item.text(0) == "The capital of Texas is"
     assert window.memory.recent_projects() != []

@@ -58,7 +58,7 @@ def base_file(folder: Path) -> bytes:
         project.save_effects("a", [1, 2])
         project.tree.keep_circuit(1, "circuit")
         project.tree.add_folder("folder")
-        project.tree.tag(project.tree.entries()[0].ref, "tag")
+        project.tree.tag([project.tree.entries()[0].ref], "tag")
         project.feature_labels.set("d", 1, 2, "everywhere")
         project.suggestions.add_group(1, "suggested", [1, 2], source="fuzz")
         project.experiments.add("ablate", "Without", {}, {"change": 1.0}, trace=1)

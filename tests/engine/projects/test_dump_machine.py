@@ -91,7 +91,7 @@ EDITS: list[Edit] = [
     lambda p, a, b, t: p.tree.move([pick(p, a)], folder(p, b)),
     lambda p, a, b, t: p.tree.duplicate(pick(p, a)),
     lambda p, a, b, t: p.tree.delete([ref for ref in [pick(p, a)] if ref != TreeRef("trace", 1)]),
-    lambda p, a, b, t: p.tree.tag(pick(p, a), t),
+    lambda p, a, b, t: p.tree.tag([pick(p, a)], t),
     lambda p, a, b, t: p.feature_labels.set("d", a, b, t, merge="typing" if a > 4 else None),
     lambda p, a, b, t: p.feature_labels.give([NewLabel("d", a, b, t, "automatic"), NewLabel("d", b, a, t, "imported")]),
     lambda p, a, b, t: p.suggestions.accept(suggestion(p, a)),

@@ -60,7 +60,7 @@ def other(path: Path) -> Iterator[Path]:
         project.add_group(number, "inner", [5], parent=outer)
         project.set_position(number, f"supernode {outer}", 1.0, 2.0)
         project.set_note(number, f"written by hand, see {HOME}/a.txt and ~/b/c.txt")
-        project.tree.tag(TreeRef("trace", number), "good")
+        project.tree.tag([TreeRef("trace", number)], "good")
         project.tree.keep_circuit(number, "kept")
         project.experiments.add("ablate", "Without", {"file": f"{HOME}/e.json"}, {"x": [1, 2]}, trace=number)
         project.feature_labels.set("d", 1, 2, "theirs")

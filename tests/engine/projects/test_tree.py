@@ -84,7 +84,7 @@ EDITS: dict[str, Edit] = {
     "duplicate a full folder": lambda p: p.tree.duplicate(ref(p, "Capitals")),
     "duplicate an experiment": lambda p: p.tree.duplicate(ref(p, "Without Texas")),
     "duplicate a circuit": lambda p: p.tree.duplicate(ref(p, "Texas circuit")),
-    "tag": lambda p: p.tree.tag(TRACE_1, "to check"),
+    "tag": lambda p: p.tree.tag([TRACE_1], "to check"),
     "add a folder": lambda p: p.tree.add_folder("New"),
     "judge": lambda p: p.experiments.judge(1, "supported"),
 }
@@ -179,14 +179,14 @@ def test_a_kept_circuit_is_shown_again(furnished: Project) -> None:
 
 
 def test_tags(furnished: Project) -> None:
-    furnished.tree.tag(TRACE_1, " to   check ")
-    furnished.tree.tag(ref(furnished, "Why"), "to check")
-    furnished.tree.tag(TRACE_1, "sure")
+    furnished.tree.tag([TRACE_1], " to   check ")
+    furnished.tree.tag([ref(furnished, "Why")], "to check")
+    furnished.tree.tag([TRACE_1], "sure")
     assert furnished.tree.tags() == {"sure": 1, "to check": 2}
     assert furnished.tree.entries()[0].tags == ("sure", "to check")
-    assert furnished.tree.tag(TRACE_1, "sure") is None
-    furnished.tree.untag(TRACE_1, "to check")
-    assert furnished.tree.untag(TRACE_1, "to check") is None
+    assert furnished.tree.tag([TRACE_1], "sure") is None
+    furnished.tree.untag([TRACE_1], "to check")
+    assert furnished.tree.untag([TRACE_1], "to check") is None
     assert furnished.tree.tags() == {"sure": 1, "to check": 1}
 
 
@@ -204,8 +204,8 @@ def test_tags(furnished: Project) -> None:
         (lambda p: p.tree.delete([TreeRef("item", 99)]), "has no item 99"),
         (lambda p: p.tree.duplicate(TreeRef("experiment", 99)), "has no experiment 99"),
         (lambda p: p.tree.text(TRACE_1), "has no text of this kind"),
-        (lambda p: p.tree.tag(TRACE_1, "  "), "needs a word"),
-        (lambda p: p.tree.tag(TRACE_1, "x" * 101), "at most 100 characters"),
+        (lambda p: p.tree.tag([TRACE_1], "  "), "needs a word"),
+        (lambda p: p.tree.tag([TRACE_1], "x" * 101), "at most 100 characters"),
         (lambda p: p.tree.keep_circuit(99, "x"), "no trace 99"),
         (lambda p: p.tree.add_prompt("x", "y", {"a": {1, 2}}), "must be plain JSON"),
         (lambda p: p.experiments.judge(1, "maybe"), "is no judgement"),
