@@ -5,9 +5,13 @@ What each mode holds constant, and what is compared with what: docs/intervention
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from engine.interventions.changes import Change, Elsewhere, Outcome, Settings, Watched, read_change
-from engine.interventions.continuation import Continuation, Sampling, continue_changed
-from engine.interventions.run import intervene
+
+if TYPE_CHECKING:
+    from engine.interventions.continuation import Continuation, Sampling, continue_changed
+    from engine.interventions.run import intervene
 
 __all__ = [
     "Change",
@@ -21,3 +25,16 @@ __all__ = [
     "intervene",
     "read_change",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Load what needs torch only when it is asked for."""
+    if name == "intervene":
+        from engine.interventions.run import intervene
+
+        return intervene
+    if name in {"Continuation", "Sampling", "continue_changed"}:
+        import importlib
+
+        return getattr(importlib.import_module("engine.interventions.continuation"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
