@@ -64,12 +64,25 @@ class ControlSets:
 
 
 class FeaturePools:
-    """The active features of one recorded prompt, ready to be drawn from."""
+    """The active features of one recorded prompt, ready to be drawn from.
 
-    def __init__(self, layers: Sequence[LayerFeatures], first_position: int = 0) -> None:
+    `baseline` is what each layer's features (S,) are changed to, zeros by default: features are alike whose
+    activations are as far from it.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[LayerFeatures],
+        first_position: int = 0,
+        baseline: Sequence[NDArray[np.float32]] | None = None,
+    ) -> None:
         self._position = [layer.position.cpu().numpy() for layer in layers]
         self._feature = [layer.feature.cpu().numpy() for layer in layers]
-        self._size = [layer.activation.abs().float().cpu().numpy() for layer in layers]
+        self._activation = [layer.activation.float().cpu().numpy() for layer in layers]
+        self._change = [
+            here if baseline is None else here - baseline[layer] for layer, here in enumerate(self._activation)
+        ]
+        self._size = [np.abs(one) for one in self._change]
         self._first = first_position
 
     def draw(
@@ -79,17 +92,19 @@ class FeaturePools:
         *,
         seed: int = 0,
         exclude: Sequence[FeatureAt] = (),
+        layers: range | None = None,
     ) -> ControlSets:
         """`count` random sets for these members, none of which holds a member or a feature of `exclude`.
 
-        The same seed gives the same sets. Raises `RequestError` for a member that is not active on the prompt.
+        With `layers` neighbouring layers outside of them are left out. The same seed gives the same sets. Raises
+        `RequestError` for a member that is not active on the prompt.
         """
         if not members:
             raise RequestError("There is nothing to draw controls for; choose at least one feature.")
         barred = {*members, *exclude}
         generator = np.random.default_rng(seed)
         together = Counter(member[:2] for member in members)
-        pools = [self._pool(one, barred, _enough(together[one[:2]], len(members), count)) for one in members]
+        pools = [self._pool(one, barred, _enough(together[one[:2]], len(members), count), layers) for one in members]
         sets, seen = [], set[frozenset[FeatureAt]]()
         for _ in range(count):
             for _ in range(TRIES):
@@ -110,26 +125,41 @@ class FeaturePools:
             seed,
         )
 
-    def size(self, member: FeatureAt) -> float:
-        """|activation| of an active feature; raises `RequestError` for one that is not active."""
-        layer, position, feature = member
-        if 0 <= layer < len(self._position):
-            at = np.flatnonzero((self._position[layer] == position) & (self._feature[layer] == feature))
-            if len(at):
-                return float(self._size[layer][at[0]])
-        raise RequestError(
-            f"Feature {feature} of layer {layer} is not active at position {position} of this prompt; leave it out or "
-            "use the prompt that it was named for."
-        )
+    def holds(self, member: FeatureAt) -> bool:
+        """Whether a feature is active there."""
+        return self._number(member) is not None
 
-    def _pool(self, member: FeatureAt, barred: set[FeatureAt], enough: int) -> tuple[int, NDArray[np.int64]]:
+    def signed(self, member: FeatureAt) -> float:
+        """The activation of an active feature (neurons': signed); raises `RequestError` for one that is not active."""
+        return float(self._activation[member[0]][self.number(member)])
+
+    def number(self, member: FeatureAt) -> int:
+        """Which of its layer's active features it is; raises `RequestError` for one that is not active."""
+        number = self._number(member)
+        if number is None:
+            raise _not_active(member)
+        return number
+
+    def _number(self, member: FeatureAt) -> int | None:
+        layer, position, feature = member
+        if not 0 <= layer < len(self._position):
+            return None
+        # Features are sorted by position, and within one by their number.
+        start, end = np.searchsorted(self._position[layer], [position, position + 1])
+        at = start + int(np.searchsorted(self._feature[layer][start:end], feature))
+        return int(at) if at < end and self._feature[layer][at] == feature else None
+
+    def _pool(
+        self, member: FeatureAt, barred: set[FeatureAt], enough: int, layers: range | None
+    ) -> tuple[int, NDArray[np.int64]]:
         """Which widening was needed, and (p, 3) the features to draw from."""
         layer, position, _ = member
-        size = self.size(member)
+        size = float(self._size[layer][self.number(member)])
         near = [layer + step for step in range(-NEAR_LAYERS, NEAR_LAYERS + 1)]
-        here = [one for one in near if 0 <= one < len(self._position)]
-        for widening, (layers, at) in enumerate([([layer], position), ([layer], None), (here, None)]):
-            found = np.concatenate([self._alike(one, at, size, position) for one in layers])
+        allowed = range(len(self._position)) if layers is None else layers
+        here = [one for one in near if one in allowed]
+        for widening, (these, at) in enumerate([([layer], position), ([layer], None), (here, None)]):
+            found = np.concatenate([self._alike(one, at, size, position) for one in these])
             keep = [tuple(row) not in barred for row in found.tolist()]
             if sum(keep) >= enough:
                 return widening, found[np.array(keep)]
@@ -142,6 +172,14 @@ class FeaturePools:
         alike &= positions >= max(self._first, min(own, 1)) if position is None else positions == position
         number = np.flatnonzero(alike)
         return np.stack([np.full(len(number), layer), positions[number], self._feature[layer][number]], axis=1)
+
+
+def _not_active(member: FeatureAt) -> RequestError:
+    layer, position, feature = member
+    return RequestError(
+        f"Feature {feature} of layer {layer} is not active at position {position} of this prompt; leave it out or use "
+        "the prompt that it was named for."
+    )
 
 
 def _enough(beside: int, size: int, count: int) -> int:

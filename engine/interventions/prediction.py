@@ -136,7 +136,7 @@ class _Prediction:
         cancel: threading.Event | None,
     ) -> None:
         self.model, self.through, self.cancel = model, through, cancel
-        self.writes = [(column, one) for column, one in enumerate(sources) if isinstance(one, Write)]
+        self.writes = _by_place(sources, model.embedding.device)
         named = [(column, one) for column, one in enumerate(sources) if not isinstance(one, Write)]
         numbers = _numbers(model, [one for _, one in named])
         self.columns: dict[int, list[int]] = {}
@@ -190,12 +190,31 @@ class _Prediction:
         return passed if skip is None else passed + skip
 
     def _written(self, place: str, layer: int, gradient: Tensor) -> None:
-        for column, one in self.writes:
-            if (one.place, one.layer) == (place, layer):
-                self._add([column], (gradient[one.position] @ one.vector.to(gradient.dtype))[:, None])
+        here = self.writes.get((place, layer))
+        if here is not None:
+            columns, positions, vectors = here
+            self._add(columns, (gradient[positions] * vectors[:, None].to(gradient)).sum(-1).T)
 
     def _add(self, columns: list[int], effects: Tensor) -> None:
         self.found[:, columns] += effects.double().cpu()
+
+
+def _by_place(
+    sources: Sequence[FeatureAt | Write], device: torch.device
+) -> dict[tuple[str, int], tuple[list[int], Tensor, Tensor]]:
+    """Of each place and layer: the columns, positions (k,) and vectors (k, d) of what is written there."""
+    found: dict[tuple[str, int], list[tuple[int, Write]]] = {}
+    for column, one in enumerate(sources):
+        if isinstance(one, Write):
+            found.setdefault((one.place, one.layer), []).append((column, one))
+    return {
+        key: (
+            [column for column, _ in here],
+            torch.tensor([one.position for _, one in here], device=device),
+            torch.stack([one.vector for _, one in here]),
+        )
+        for key, here in found.items()
+    }
 
 
 def _joined(gradient: Tensor, targets: _Targets, layer: int) -> Tensor:

@@ -104,7 +104,7 @@ def trace(
     """
     clock = _Clock()
     progress("Reading the prompt", 0.0)
-    token_ids = _token_ids(model, spec)
+    token_ids = prompt_ids(model, spec)
     require_memory(model, len(token_ids), spec, neurons=not features.has_errors)
     clock.lap("prompt")
     progress("Running the model", 0.01)
@@ -264,7 +264,7 @@ def _columns(frozen: FrozenModel, layers: Sequence[LayerFeatures], plan: Plan, r
     return lay_columns(layers, plan.picked, frozen.attention_bias, frozen.position_embedding, recording.n_positions)
 
 
-def _token_ids(model: LanguageModel, spec: TraceSpec) -> list[int]:
+def prompt_ids(model: LanguageModel, spec: TraceSpec) -> list[int]:
     """The prompt up to and including the traced position; what follows cannot matter to a causal model."""
     ids = list(model.tokenizer.encode(spec.prompt))
     position = spec.target.position if spec.target.feature is None else spec.target.feature[1]
