@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from engine.dictionaries.features import Features
     from engine.graphs import AttributionGraph
     from engine.graphs.formats import GraphFile
+    from engine.interventions.case import Case
     from engine.models.language_model import LanguageModel
     from engine.models.tokens import ModelTokenizer
-    from engine.projects import Project
+    from engine.projects import Asked, Project
     from engine.tracing import Trace
 
 NEURONS = "neurons"
@@ -115,6 +116,8 @@ class EngineState:
         self.features_source: str | None = None
         # Directions of the features of one graph, by what they were read for: the next node needs the same ones.
         self.directions: Directions | None = None
+        # The traced prompt that experiments were last made on, by what was asked of its trace.
+        self.case: tuple[Asked, Case] | None = None
 
     def require(self) -> LanguageModel:
         """The loaded model; RequestError without one."""
@@ -135,7 +138,7 @@ def open_model(state: EngineState, source: str, progress: Progress, cancel: thre
     leave_a_core()
     from engine.models.loading import load_model
 
-    state.model = state.features = state.features_source = state.directions = None
+    state.model = state.features = state.features_source = state.directions = state.case = None
     model = load_model(source, device=read_preferences().device, progress=progress, cancel=cancel)
     state.model = model
     return LoadedModel(
@@ -153,16 +156,19 @@ def open_features(
     state: EngineState, source: str, trust: bool, progress: Progress, cancel: threading.Event
 ) -> LoadedFeatures:
     """Load a dictionary for the loaded model."""
-    features = _features(state, source, trust, progress, cancel)
+    features = loaded_features(state, source, trust, progress, cancel)
     return LoadedFeatures(source, str(features.name))
 
 
-def _features(state: EngineState, source: str, trust: bool, progress: Progress, cancel: threading.Event) -> Features:
+def loaded_features(
+    state: EngineState, source: str, trust: bool, progress: Progress, cancel: threading.Event
+) -> Features:
+    """The dictionary in memory; loaded first where it is not yet."""
     from engine.dictionaries import load_features
 
     model = state.require()
     if state.features is None or state.features_source != source:
-        state.features = None
+        state.features = state.case = None
         state.features = load_features(source, model, trust=trust, progress=progress, cancel=cancel)
         state.features_source = source
     return state.features
@@ -200,7 +206,7 @@ def run_trace(
     from engine.progress import part
     from engine.tracing import trace
 
-    dictionary = _features(state, features, trust, part(progress, 0.0, 0.05), cancel)
+    dictionary = loaded_features(state, features, trust, part(progress, 0.0, 0.05), cancel)
     step = part(progress, 0.05, 1.0)
     return trace(state.require(), dictionary, spec, progress=step, cancel=cancel, keep_partial=True, on_graph=on_graph)
 
@@ -234,7 +240,7 @@ def run_series(
     from engine.projects import Asked
     from engine.tracing.series import trace_series
 
-    dictionary = _features(state, features, trust, part(progress, 0.0, 0.05), cancel)
+    dictionary = loaded_features(state, features, trust, part(progress, 0.0, 0.05), cancel)
     ids = tuple(state.require().tokenizer.encode(spec.prompt))
     if isinstance(answer, int):
         answer = generate(state, ids, answer, part(progress, 0.05, 0.1), cancel)
@@ -281,7 +287,7 @@ def feature_effects(
     """Top and bottom logits of one feature."""
     from engine.evidence import logit_effects
 
-    dictionary = _features(state, features, False, progress, cancel)
+    dictionary = loaded_features(state, features, False, progress, cancel)
     found = logit_effects(state.require(), dictionary, layer, feature, k=10)
     top, bottom = (tuple((str(text), float(value)) for text, value in side) for side in (found.top, found.bottom))
     return Effects(top, bottom)
@@ -304,7 +310,7 @@ def decoder_likeness(
 
     model, known = state.require(), state.directions
     if known is None or known.source != source or known.layer is not graph.layer or known.model is not model:
-        dictionary = _features(state, source, False, progress, cancel)
+        dictionary = loaded_features(state, source, False, progress, cancel)
         nodes = graph.of_kind(NodeKind.FEATURE)
         unit = unit_decoders(model, dictionary, graph.layer[nodes], graph.feature[nodes], progress, cancel)
         known = state.directions = Directions(source, graph.layer, model, unit)
@@ -325,7 +331,7 @@ def written_by(
 
     from engine.evidence import unit_decoders
 
-    dictionary, chosen = _features(state, source, False, progress, cancel), list(nodes)
+    dictionary, chosen = loaded_features(state, source, False, progress, cancel), list(nodes)
     unit = unit_decoders(state.require(), dictionary, graph.layer[chosen], graph.feature[chosen], progress, cancel)
     turned: NDArray[np.float32] = unit * np.where(graph.activation[chosen] < 0, -1, 1).astype(np.float32)[:, None]
     return turned

@@ -15,6 +15,7 @@ from app.commands.catalogue import all_commands
 from app.commands.circuit import CircuitHands
 from app.commands.comparing import Comparing
 from app.commands.conditions import Conditions
+from app.commands.experiments import ExperimentHands
 from app.commands.exports import Exports
 from app.commands.graph_files import GraphFiles
 from app.commands.hands import Hands
@@ -27,6 +28,7 @@ from app.comparison_desk import ComparisonDesk
 from app.downloads import Downloads
 from app.dropped_files import PROJECT_ENDING, dropped_files
 from app.effects import EffectsDesk
+from app.experiments import ExperimentDesk, ExperimentPage
 from app.feature_trace import FeatureTrace
 from app.jobs import JobHost
 from app.menus import Menus
@@ -85,11 +87,12 @@ class MainWindow(QMainWindow):
         self.comparison = ComparisonDesk(self.session, self.host, self)
         self.shared = SharedDesk(self.session, self.host, self)
         self.series = SeriesDesk(self.runs, self)
+        self.experiments = ExperimentDesk(self.runs, self)
         self.registry = Registry(self)
         self.conditions = Conditions(self.session, self.runs)
         self.files, self.hands, self.tree_hands = ProjectFiles(self), Hands(self), TreeHands(self)
         self.comparing, self.circuit_hands = Comparing(self), CircuitHands(self)
-        self.exports = Exports(self)
+        self.exports, self.experiment_hands = Exports(self), ExperimentHands(self)
         self.graph_files, self.special = GraphFiles(self), SpecialTargets(self)
         self.models, self.look = ModelChoice(self), Look(self, app)
         self.settings = Settings(self)
@@ -120,6 +123,7 @@ class MainWindow(QMainWindow):
             self.series,
             self.shared_panel,
             page,
+            ExperimentPage(self.experiments, self.registry),
         )
         self.prompt_bar = PromptBar(self.session, self.runs, self.registry)
         self.investigation = InvestigationPanel(self.session, self.edits, self.tree_edits, self.registry)
@@ -199,7 +203,8 @@ class MainWindow(QMainWindow):
         left = [dock for dock in docks.values() if self.dockWidgetArea(dock) == LEFT]
         others = [dock for dock in docks.values() if self.dockWidgetArea(dock) != LEFT]
         circuit = (self.area.circuit.diagram, self.area.circuit.side)
-        middle = (self.start, self.area.canvas, *circuit, self.area.table.table, self.area.compare)
+        lower = (*circuit, self.area.table.table, self.area.experiments)
+        middle = (self.start, self.area.canvas, *lower, self.area.compare)
         return [self.prompt_bar, *left, *(part for part in middle if part.isVisible()), *others]
 
     def show_dock(self, name: str) -> None:
@@ -223,6 +228,8 @@ class MainWindow(QMainWindow):
             self.comparison.changed,
             self.comparison.filterChanged,
             self.series.changed,
+            self.experiments.draftChanged,
+            self.experiments.shownChanged,
             self.host.started,
             self.host.ended,
             self.host.idle,

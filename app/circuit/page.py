@@ -50,6 +50,7 @@ CONTEXT = (
     "edit.ungroup",
     "circuit.remove",
     "circuit.paths",
+    "experiment.change",
 )
 HINT = (
     "The circuit is what you keep of a graph, as a diagram that you arrange.\nSelect a node and press P, or Ctrl+click "

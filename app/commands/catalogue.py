@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from app.commands.circuit_catalogue import circuit_commands
 from app.commands.comparing import comparing_commands
+from app.commands.experiments import experiment_commands
 from app.commands.registry import Command
 from app.commands.tree import tree_commands
 
@@ -23,6 +24,7 @@ def all_commands(window: MainWindow) -> list[Command]:
         *_edit(window),
         *tree_commands(window),
         *circuit_commands(window),
+        *experiment_commands(window),
         *_trace(window),
         *comparing_commands(window),
         *_go(window),

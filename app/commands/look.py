@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from app.window import MainWindow
 
 SMALLEST, LARGEST, STEP = 7.0, 22.0, 1.0
+# What of the height the form, a sentence and a plot need.
+EXPERIMENTS_SHARE = 0.52
 
 
 class Look:
@@ -188,6 +190,19 @@ class Look:
     def circuit_shown(self) -> bool:
         """Whether the circuit's diagram is shown."""
         return self.window.area.is_in_front(self.window.area.circuit)
+
+    def toggle_experiments(self) -> None:
+        """Hide or show the experiments."""
+        self._show_lower(self.window.area.experiments, not self.experiments_shown())
+
+    def show_experiments(self) -> None:
+        """Bring the experiments to the front."""
+        self._show_lower(self.window.area.experiments, True)
+        self.window.area.make_room(EXPERIMENTS_SHARE)
+
+    def experiments_shown(self) -> bool:
+        """Whether the experiments are shown."""
+        return self.window.area.is_in_front(self.window.area.experiments)
 
     def _show_lower(self, page: QWidget, on: bool) -> None:
         area = self.window.area

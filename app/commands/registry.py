@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QWidget
 
 from app.theme import icon
 
-MENUS = ("&File", "&Edit", "&Project", "&Circuit", "&Trace", "&Go", "&View", "&Help")
+MENUS = ("&File", "&Edit", "&Project", "&Circuit", "E&xperiment", "&Trace", "&Go", "&View", "&Help")
 Condition = Callable[[], bool]
 
 

@@ -51,7 +51,7 @@ class TreeHands:
     def can_open(self) -> bool:
         """What is in hand can be opened."""
         entry = self.entry()
-        return entry is not None and entry.kind not in ("folder", "experiment")
+        return entry is not None and entry.kind != "folder"
 
     def can_keep_circuit(self) -> bool:
         """Something is pinned or grouped."""
@@ -88,9 +88,12 @@ class TreeHands:
         entry = self.entry()
         if entry is not None:
             self.window.settle()
-            {"trace": self._open_trace, "prompt": self._open_prompt, "circuit": self._open_circuit}.get(
-                entry.kind, self._open_note
-            )(entry)
+            {
+                "trace": self._open_trace,
+                "prompt": self._open_prompt,
+                "circuit": self._open_circuit,
+                "experiment": self._open_experiment,
+            }.get(entry.kind, self._open_note)(entry)
 
     def _open_trace(self, entry: TreeEntry) -> None:
         self.show_trace(entry.ref.number)
@@ -119,6 +122,11 @@ class TreeHands:
         self.show_trace(entry.trace)
         if self.session.trace_id == entry.trace and self.edits.show_circuit(entry.ref):
             self.window.say("The kept circuit is on its trace; Undo brings back what was there")
+
+    def _open_experiment(self, entry: TreeEntry) -> None:
+        self.show_trace(entry.trace)
+        if self.session.trace_id == entry.trace:
+            self.window.experiment_hands.open(entry.ref.number)
 
     def _open_note(self, entry: TreeEntry) -> None:
         self.window.investigation.pane.focus()

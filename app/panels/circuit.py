@@ -38,6 +38,7 @@ CONTEXT = (
     "edit.ungroup",
     "circuit.remove",
     "circuit.paths",
+    "experiment.change",
 )
 
 

@@ -10,6 +10,7 @@ from app.canvas import GraphCanvas
 from app.circuit import CircuitPage
 from app.commands import Edits, Registry
 from app.comparison_desk import ComparisonDesk
+from app.experiments import ExperimentPage
 from app.panels.banner import Banner
 from app.panels.compare_page import ComparePage
 from app.panels.find_bar import FindBar
@@ -29,6 +30,7 @@ CONTEXT = (
     "edit.ungroup",
     "circuit.remove",
     "circuit.paths",
+    "experiment.change",
     "trace.feature",
     "go.back",
     "go.forward",
@@ -51,6 +53,7 @@ class GraphArea(QWidget):
         series: SeriesDesk,
         shared: SharedPanel,
         circuit: CircuitPage,
+        experiments: ExperimentPage,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -64,7 +67,7 @@ class GraphArea(QWidget):
         self.splitter = QSplitter(Qt.Orientation.Vertical)
         self.splitter.setObjectName("graph-splitter")
         self.splitter.addWidget(self.canvas)
-        self.circuit, self.shared = circuit, shared
+        self.circuit, self.shared, self.experiments = circuit, shared, experiments
         self.tabs = QTabWidget()
         self.tabs.setObjectName("lower-tabs")
         self.tabs.setDocumentMode(True)
@@ -75,6 +78,8 @@ class GraphArea(QWidget):
         self.tabs.setTabToolTip(1, "Every node of the graph as a table")
         self.tabs.addTab(shared, "Shared")
         self.tabs.setTabToolTip(2, "Features that several traces share")
+        self.tabs.addTab(experiments, "Experiments")
+        self.tabs.setTabToolTip(3, "Change nodes, run the model again, and what came out")
         self.splitter.addWidget(self.tabs)
         self.splitter.setStretchFactor(0, 1)
         self.splitter.setSizes([420, 250])
@@ -134,6 +139,13 @@ class GraphArea(QWidget):
         self.tabs.show()
         self.tabs.setCurrentWidget(page)
 
+    def make_room(self, share: float) -> None:
+        """Give what is below the graph at least this share of the height."""
+        graph, lower = self.splitter.sizes()
+        wanted = round(share * (graph + lower))
+        if lower < wanted:
+            self.splitter.setSizes([graph + lower - wanted, wanted])
+
     def hide_lower(self) -> None:
         """Leave all the room to the graph."""
         self.tabs.hide()
@@ -145,7 +157,8 @@ class GraphArea(QWidget):
     def _follow_circuit(self) -> None:
         """A circuit that begins, or is opened, is brought to the front; without one the table is."""
         has_circuit = bool(self.session.circuit.nodes)
-        in_shared = self.tabs.currentWidget() is self.shared  # which goes from trace to trace
+        # The one goes from trace to trace, the other adds pins to what it measures.
+        in_shared = self.tabs.currentWidget() in (self.shared, self.experiments)
         in_table = self.table.isAncestorOf(self.focusWidget()) if self.focusWidget() is not None else False
         if has_circuit != self._had_circuit and self.session.graph is not None and not (in_table or in_shared):
             self.tabs.setCurrentWidget(self.circuit if has_circuit else self.table)

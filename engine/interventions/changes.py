@@ -85,7 +85,7 @@ def read_change(plain: dict[str, Any]) -> Change:
         if source is not None:
             source = Elsewhere(tuple(int(one) for one in source["token_ids"]), int(source["position"]))
         change = Change(**{**plain, "source": source})
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"no change ({error})") from error
     numbers = (change.layer, change.position, change.index, 0 if change.last is None else change.last)
     if change.kind not in LETTERS or change.how not in ("set", "scale", "flip", "ablate", "swap"):

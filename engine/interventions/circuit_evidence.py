@@ -28,8 +28,8 @@ from engine.interventions.experiment import LIVE, evidence_of, read_features_at,
 from engine.interventions.kept import Record, plain
 from engine.interventions.matched import LEAST_CONTROLS, Controlled, Matched, controlled
 from engine.interventions.measure import measure
-from engine.interventions.said import said_settings
 from engine.interventions.predicted_changes import writes_of
+from engine.interventions.said import said_settings
 from engine.progress import Progress, part, silent
 
 Errors = Literal["kept", "ablated"]

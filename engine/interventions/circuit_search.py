@@ -27,8 +27,8 @@ from engine.interventions.curves import Curve, curve_sizes, faithfulness, make_c
 from engine.interventions.experiment import LIVE, read_features_at, read_settings
 from engine.interventions.kept import Record, plain
 from engine.interventions.measure import measure
-from engine.interventions.said import said_settings
 from engine.interventions.predicted_changes import predicted_changes
+from engine.interventions.said import said_settings
 from engine.progress import Progress, checkpoint, part, silent
 
 Method = Literal["greedy", "beam"]

@@ -19,10 +19,10 @@ from engine.interventions.kept import Record, plain
 from engine.interventions.matched import Controlled, controlled, matched_sets
 from engine.interventions.measure import measure
 from engine.interventions.outcomes import TokenOutcome, kl_divergence, token_outcomes
+from engine.interventions.predicted_changes import predicted_changes
 from engine.interventions.run import CONSTRAINED, intervene
 from engine.interventions.said import said_settings
 from engine.interventions.statistics import Agreement, agreement
-from engine.interventions.predicted_changes import predicted_changes
 from engine.progress import Progress, part, silent
 
 # A changed feature keeps its new value while everything else answers, attention too: the plainest form of an ablation.

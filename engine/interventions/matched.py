@@ -12,8 +12,8 @@ from engine.errors import RequestError
 from engine.interventions.case import Case
 from engine.interventions.changes import Change, Settings
 from engine.interventions.controls import WIDENINGS, ControlSets, FeatureAt
-from engine.interventions.statistics import permutation_p
 from engine.interventions.predicted_changes import writes_of
+from engine.interventions.statistics import permutation_p
 
 # Fewer controls than this are not evidence.
 LEAST_CONTROLS = 100

@@ -32,6 +32,7 @@ from app.theme import DARK, LIGHT, Theme, apply_theme, contrast, current_theme
 from app.theme.palette import make_stylesheet
 from app.window import MainWindow
 from engine.graphs import AttributionGraph, NodeKind
+from tests.app.test_experiments import keep, stored
 
 CONTROLS = (
     *(QAbstractButton, QAbstractItemView, QAbstractSlider, QAbstractSpinBox, QComboBox, QLineEdit, QPlainTextEdit),
@@ -52,6 +53,15 @@ def busy_window(open_window: MainWindow, graph: AttributionGraph) -> MainWindow:
     window.edits.label(two, "says Texas")
     window.registry.run("go.find")
     window.area.find_bar.line.setText("kind:feature")
+    return window
+
+
+@pytest.fixture
+def experimenting(busy_window: MainWindow, graph: AttributionGraph) -> MainWindow:
+    """The same with an experiment that is set up, and one that was run."""
+    window = busy_window
+    window.registry.run("experiment.change")
+    keep(window, stored(graph, window.session.selected))
     return window
 
 
@@ -228,6 +238,26 @@ def test_text_of_200_percent_is_not_clipped(twice_as_large: MainWindow) -> None:
             where = type(widget.parentWidget()).__name__
             wrong.append(f"{type(widget).__name__} {text or widget.accessibleName()!r} in {where}: {reason}")
     assert checked > 60
+    assert not wrong, "\n".join(wrong)
+
+
+def test_an_experiment_has_names_and_colours_and_room(experimenting: MainWindow, qapp: QApplication) -> None:
+    test_every_control_has_a_name_for_those_who_hear_it(experimenting)
+    for scheme in ("light", "dark"):
+        test_every_text_of_the_window_is_legible(experimenting, qapp, scheme)
+    page = experimenting.area.experiments
+    while experimenting.look.text_scale() < 1.99:
+        experimenting.registry.run("view.larger")
+    for _ in range(5):
+        QApplication.processEvents()
+    least = experimenting.minimumSizeHint()
+    assert least.width() <= 1440 and least.height() <= 900, least
+    assert page.width() > page.side.width() + 150, "the result has room beside the form"
+    wrong = []
+    for widget in page.findChildren(QWidget):
+        if widget.isVisible() and not inside_another(widget):
+            reason = clipped(widget)
+            wrong += [f"{type(widget).__name__} {getattr(widget, 'text', str)()!r}: {reason}"] if reason else []
     assert not wrong, "\n".join(wrong)
 
 

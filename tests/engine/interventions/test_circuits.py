@@ -139,9 +139,9 @@ def test_specs_are_kept_and_bad_ones_refused() -> None:
         read_circuit({**circuit.plain(), "ablation": "none"})
     with pytest.raises(RequestError, match="too few"):
         examine_circuit(case, CircuitSpec(features, features, controls=10))
+    neurons = tiny_case("llama", "neurons")
+    some = tuple(some_features(neurons, 2))
     with pytest.raises(RequestError, match="Neurons leave nothing"):
-        neurons = tiny_case("llama", "neurons")
-        some = tuple(some_features(neurons, 2))
         examine_circuit(neurons, CircuitSpec(some, some, "zero", errors="ablated", controls=100))
     with pytest.raises(RequestError, match="at least two"):
         find_circuit(case, SearchSpec(features[:1]))
