@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from PySide6.QtCore import QMimeData, QPoint, Qt, Signal, Slot
 from PySide6.QtGui import QContextMenuEvent, QDragEnterEvent, QDragMoveEvent, QDropEvent, QKeyEvent
-from PySide6.QtWidgets import QAbstractItemView, QMenu, QTreeWidget, QTreeWidgetItem, QTreeWidgetItemIterator, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QMenu, QTreeWidget, QTreeWidgetItem, QWidget
 
 from app.commands import Registry
 from app.panels.plain import tip
@@ -112,10 +112,13 @@ class ProjectTree(QTreeWidget):
 
     def items(self) -> Iterator[QTreeWidgetItem]:
         """Every row, from the top."""
-        iterator = QTreeWidgetItemIterator(self)
-        while iterator.value() is not None:
-            yield iterator.value()
-            iterator += 1
+        # Qt's own iterator is never let go by its wrapper: every step would leave one behind.
+        waiting = [self.topLevelItem(row) for row in reversed(range(self.topLevelItemCount()))]
+        while waiting:
+            item = waiting.pop()
+            if item is not None:
+                yield item
+                waiting += [item.child(row) for row in reversed(range(item.childCount()))]
 
     @Slot(QTreeWidgetItem)
     def _fold(self, item: QTreeWidgetItem) -> None:

@@ -39,7 +39,8 @@ Made by `python -m tests.samples.make` from graphs of {NODES} neurons, all with 
 that the program measured and that the projects keep. **Circuit**: the smallest set that the search found which keeps
 {SHARE:.0%} of the watched number when the rest of the graph's neurons is ablated (those at the first, special
 position take no part). **Keeps**: what it keeps alone, beside the median of 20 random sets as large. **Without it**:
-the watched number (the token's logit above the mean logit, or the difference of two logits) and the token's probability. **p**:
+the watched number (the token's logit above the mean logit, or the difference of two logits) and the token's
+probability. **p**:
 (1 + random sets that do as much) / 1,000 for 999 random sets matched in size, layer, position and size of the change;
 **widened** says where their members came from (same layer and position / other positions / neighbouring layers /
 random directions). Neurons are ablated to their mean over the built-in text; everything after them, attention too,
