@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.graphs import AttributionGraph, NodeKind
-from engine.graphs.similarity import combined, role_similarity
+from engine.graphs.similarity import combined
 from engine.graphs.visible_text import visible_text
 
 KIND_WORDS = {
@@ -120,15 +120,20 @@ class Similar:
 
 
 def similar_features(
-    graph: AttributionGraph, node: int, decoders: NDArray[np.floating] | None, count: int
+    graph: AttributionGraph,
+    node: int,
+    roles: NDArray[np.float64],
+    decoders: NDArray[np.floating] | None,
+    count: int,
 ) -> list[Similar]:
     """The features most like this one by their edges in this graph and, where known, by what their decoders write.
 
-    `decoders` (F,) are cosines with every feature node of the graph, in order. The same feature at another token is no
-    other feature, and each feature is listed once, where it is most alike.
+    `roles` (N,) are how alike every node's edges are (`role_similarity`), `decoders` (F,) cosines with every feature
+    node of the graph, in order. The same feature at another token is no other feature, and each feature is listed once,
+    where it is most alike.
     """
     features = graph.of_kind(NodeKind.FEATURE)
-    parts = {"edges": role_similarity(graph, node)[features]}
+    parts = {"edges": roles[features]}
     if decoders is not None:
         parts["decoders"] = np.clip(decoders.astype(np.float64), 0.0, 1.0)
     total = combined(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import partial
 
 import numpy as np
@@ -10,32 +11,49 @@ from PySide6.QtCore import QObject, Signal
 
 from app.effects import EffectsDesk
 from app.engine_calls import bind, decoder_likeness
-from app.jobs import Failure, Outcome, Value
+from app.jobs import Failure, JobHost, Outcome, Value
 from app.reading import Similar, similar_features
 from engine.graphs import AttributionGraph, NodeKind
+from engine.graphs.similarity import role_similarity
+from engine.progress import Progress
 
 
 class SimilarDesk(QObject):
-    """Answers which features are alike, and has decoders compared in the engine's thread."""
+    """Has roles compared in the thread beside the engine's, which a running trace does not hold up, and decoders in
+    the engine's, which has the model.
+    """
 
-    changed = Signal(int)  # node: its decoder was compared
+    changed = Signal(int)  # node: its role or its decoder was compared
     stopped = Signal(int)  # node: something else went first, or it failed
 
-    def __init__(self, effects: EffectsDesk, parent: QObject | None = None) -> None:
+    def __init__(self, effects: EffectsDesk, beside: JobHost, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._effects, self._runs, self._session = effects, effects.runs, effects.runs.session
+        self._beside = beside
         self._known: tuple[AttributionGraph, int, NDArray[np.float32]] | None = None
+        self._roles: tuple[AttributionGraph, int, NDArray[np.float64]] | None = None
 
     def known(self, node: int) -> bool:
         """Whether this node's decoder was compared with the others of the open graph."""
         return self._known is not None and self._known[0] is self._session.graph and self._known[1] == node
 
-    def of(self, node: int, count: int) -> list[Similar]:
-        """The features most like a node, the likest first."""
+    def of(self, node: int, count: int) -> list[Similar] | None:
+        """The features most like a node, the likest first; None where that is being worked out."""
         graph = self._session.graph
         assert graph is not None
+        if self._roles is None or self._roles[0] is not graph or self._roles[1] != node:
+            job, done = partial(_roles, graph, node), partial(self._compared, graph, node)
+            self._beside.submit("similar-roles", "Comparing roles", job, done)
+            return None
         cosines = self._known[2] if self._known is not None and self.known(node) else None
-        return similar_features(graph, node, cosines, count)
+        return similar_features(graph, node, self._roles[2], cosines, count)
+
+    def _compared(self, graph: AttributionGraph, node: int, outcome: Outcome) -> None:
+        if isinstance(outcome, Value):
+            self._roles = (graph, node, outcome.value)
+            self.changed.emit(node)
+        elif isinstance(outcome, Failure):
+            self._session.report_problem("inspector", outcome.sentence, "help.show_log" if outcome.ours else "")
 
     def can_compare(self) -> bool:
         """True when the model in memory is the one that made the open graph."""
@@ -59,3 +77,8 @@ class SimilarDesk(QObject):
         self.stopped.emit(node)
         if isinstance(outcome, Failure):
             self._session.report_problem("inspector", outcome.sentence, "help.show_log" if outcome.ours else "")
+
+
+def _roles(graph: AttributionGraph, node: int, progress: Progress, cancel: threading.Event) -> NDArray[np.float64]:
+    """A job: how alike every node's edges are to those of one."""
+    return role_similarity(graph, node)

@@ -78,6 +78,7 @@ class MainWindow(QMainWindow):
         self.memory = Memory()
         self.session = Session(self)
         self.host = JobHost(self)
+        self.beside = JobHost(self)  # what needs no model, beside a running trace: files, likeness
         self.runs = Runs(self.session, self.host, self)
         self.effects = EffectsDesk(self.runs, self)
         self.downloads = Downloads(self.host, self)
@@ -128,7 +129,7 @@ class MainWindow(QMainWindow):
         self.prompt_bar = PromptBar(self.session, self.runs, self.registry)
         self.investigation = InvestigationPanel(self.session, self.edits, self.tree_edits, self.registry)
         self.circuit = CircuitPanel(self.session, self.choice, self.edits, self.registry)
-        self.inspector = InspectorPanel(self.session, self.effects, self.edits, self.registry)
+        self.inspector = InspectorPanel(self.session, self.effects, self.beside, self.edits, self.registry)
         self.connections = ConnectionsPanel(self.session)
         self.project_banner = Banner("project")
         self.project_banner.helpRequested.connect(self.registry.run)
@@ -439,7 +440,7 @@ class MainWindow(QMainWindow):
         self._heartbeat.stop()
         self._draft_pause.stop()
         self.status.stop()
-        self.stopped = self.exports.host.shutdown(CLOSE_SECONDS) and self.host.shutdown(CLOSE_SECONDS)
+        self.stopped = self.beside.shutdown(CLOSE_SECONDS) and self.host.shutdown(CLOSE_SECONDS)
         super().closeEvent(event)
 
     @Slot()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.dialogs import Ask
-from app.jobs import Failure, JobHost, Outcome, Value
+from app.jobs import Failure, Outcome, Value
 from app.panels.status import score_entries
 from app.theme import current_theme
 from engine.errors import MachineError
@@ -39,7 +39,7 @@ class Exports:
 
     def __init__(self, window: MainWindow) -> None:
         self.window, self.session = window, window.session
-        self.host = JobHost(window)
+        self.host = window.beside
 
     # ---- what can be exported ----------------------------------------------------------------------------------
 

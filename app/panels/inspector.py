@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QFormLayout, QGridLayout, QHBoxLayout, QPushButton
 from app.commands import Edits, Registry
 from app.effects import EffectsDesk
 from app.engine_calls import Effects
+from app.jobs import JobHost
 from app.panels.banner import Banner
 from app.panels.label_line import LabelLine
 from app.panels.plain import Heading, Hint, MutedLabel, PlainLabel, tip
@@ -30,7 +31,13 @@ class InspectorPanel(QWidget):
     """The page of one node."""
 
     def __init__(
-        self, session: Session, effects: EffectsDesk, edits: Edits, registry: Registry, parent: QWidget | None = None
+        self,
+        session: Session,
+        effects: EffectsDesk,
+        beside: JobHost,
+        edits: Edits,
+        registry: Registry,
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self.session, self.effects_desk, self.edits = session, effects, edits
@@ -43,7 +50,7 @@ class InspectorPanel(QWidget):
         self.where = MutedLabel("", wrap=True)
         self.label_line = LabelLine(session, edits, registry)
         self.label = self.label_line.edit
-        self.similar = SimilarList(session, SimilarDesk(effects, self))
+        self.similar = SimilarList(session, SimilarDesk(effects, beside, self))
         self.facts = QFormLayout()
         self.facts.setContentsMargins(0, 0, 0, 0)
         self.facts.setVerticalSpacing(2)

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.panels.plain import Heading, MutedLabel, tip
-from app.panels.rows_table import RoomyRows
+from app.panels.rows_table import ROW_ROOM, RoomyRows
 from app.reading import Similar, kind_of, short_name
 from app.session import Session
 from app.similar import SimilarDesk
@@ -38,6 +38,7 @@ class _Rows(QTreeWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._room = 0  # rows that are expected
         self.setAccessibleName("Similar features")
         self.setHeaderLabels(["Feature", "Role", "Decoder"])
         self.setRootIsDecorated(False)
@@ -55,10 +56,20 @@ class _Rows(QTreeWidget):
             head.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.itemActivated.connect(self._activated)
 
+    def wait(self) -> None:
+        """Show nothing in the room of what was there: what comes next is there within a moment."""
+        self._room = max(self._room, self.topLevelItemCount())
+        self.clear()
+
+    def begin(self) -> None:
+        """What was waited for is here."""
+        self._room = 0
+        self.clear()
+
     def sizeHint(self) -> QSize:
         """Header and rows, without a scroll bar."""
-        rows = self.topLevelItemCount()
-        row = self.sizeHintForRow(0) if rows else 0
+        rows = max(self.topLevelItemCount(), self._room)
+        row = self.fontMetrics().height() + ROW_ROOM
         return QSize(super().sizeHint().width(), self.header().sizeHint().height() + rows * row + 2 * self.frameWidth())
 
     minimumSizeHint = sizeHint
@@ -115,6 +126,9 @@ class SimilarList(QWidget):
         if not feature:
             return
         found = self.desk.of(node, COUNT)
+        if found is None:
+            self.rows.wait()
+            return
         self._fill(found)
         known, possible = self.desk.known(node), self.desk.can_compare()
         self.compare.setVisible(not known and possible)
@@ -129,7 +143,7 @@ class SimilarList(QWidget):
     def _fill(self, found: list[Similar]) -> None:
         graph = self.session.graph
         assert graph is not None
-        self.rows.clear()
+        self.rows.begin()
         self.rows.setVisible(bool(found))
         for one in found:
             name = self.session.annotations.labels.get(one.node) or short_name(graph, one.node)

@@ -92,8 +92,10 @@ def test_similar_features_are_listed_by_role_and_lead_on(
     window, rows = open_window, open_window.inspector.similar.rows
     node = int(graph.of_kind(NodeKind.FEATURE)[5])
     window.session.select(node)
-    wanted = similar_features(graph, node, None, 6)
+    wanted = similar_features(graph, node, role_similarity(graph, node), None, 6)
     assert wanted
+    assert listed(window) == [], "the window does not wait for it"
+    qtbot.waitUntil(lambda: bool(listed(window)))
     assert [text for _, text, _ in listed(window)] == [f"{100 * one.role:.0f} %" for one in wanted if one.role]
     assert all(text == "–" for _, _, text in listed(window))
     assert "with the model loaded" in window.inspector.similar.state.text()
@@ -107,16 +109,16 @@ def test_similar_features_are_listed_by_role_and_lead_on(
 def test_similar_features_are_other_features_each_once(graph: AttributionGraph) -> None:
     features = graph.of_kind(NodeKind.FEATURE)
     node = int(features[5])
-    found = similar_features(graph, node, None, 1000)
+    role = role_similarity(graph, node)
+    found = similar_features(graph, node, role, None, 1000)
     names = [(int(graph.layer[one.node]), int(graph.feature[one.node])) for one in found]
     assert len(set(names)) == len(names)
     assert (int(graph.layer[node]), int(graph.feature[node])) not in names
-    role = role_similarity(graph, node)
     likeness = [float(role[one.node]) for one in found]
     assert likeness == sorted(likeness, reverse=True)
     cosines = np.zeros(len(features))
     cosines[9] = 1.0
-    first = similar_features(graph, node, cosines, 1)[0]
+    first = similar_features(graph, node, role, cosines, 1)[0]
     assert (first.node, first.decoder) == (int(features[9]), 1.0)
 
 
@@ -138,7 +140,9 @@ def test_decoders_are_compared_where_the_model_is_loaded(ready: MainWindow, qtbo
     assert not ready.inspector.similar.state.isVisible()
     model = ready.runs.state.model
     assert model is not None
-    first = ready.inspector.similar.desk.of(node, 1)[0]
+    found = ready.inspector.similar.desk.of(node, 1)
+    assert found is not None
+    first = found[0]
     vectors = [
         model.weights.layers[int(graph.layer[n])].mlp.w_down[:, int(graph.feature[n])] for n in (node, first.node)
     ]
