@@ -74,6 +74,34 @@ class ExperimentHands:
         self.window.look.show_experiments()
         self.desk.run_text()
 
+    def doses(self) -> None:
+        """Run the changes at many doses."""
+        self.window.look.show_experiments()
+        self.desk.sweep("doses")
+
+    def can_sweep_layers(self) -> bool:
+        """The mode holds a range of layers."""
+        return self.can_run() and self.desk.draft.settings.mode == "constrained"
+
+    def layers(self) -> None:
+        """Run the changes with many ranges of layers held."""
+        self.window.look.show_experiments()
+        self.desk.sweep("layers")
+
+    def can_measure_groups(self) -> bool:
+        """There are two groups of features, and the model is here."""
+        return len(self.session.circuit.supernodes) > 1 and len(self.desk.groups()) > 1 and self.desk.can_run()
+
+    def matrix(self) -> None:
+        """Measure what groups do to each other."""
+        self.window.look.show_experiments()
+        self.desk.measure_groups()
+
+    def verify(self) -> None:
+        """Verify the open graph."""
+        self.window.look.show_experiments()
+        self.desk.verify()
+
     def has_circuit(self) -> bool:
         """Features are pinned or grouped, and the model is here."""
         return bool(self.desk.watched()) and self.desk.can_run()
@@ -128,8 +156,15 @@ def experiment_commands(window: MainWindow) -> list[Command]:
                 tip="Run the model with the changes: predicted beside measured, and random changes beside both"),
         Command("experiment.text", "Conti&nue the text", EXPERIMENT, hands.text, (), "generate", hands.can_run,
                 section=1, tip="Let the model continue the prompt with the changes, and without them beside it"),
+        Command("experiment.doses", "Sweep the &dose", EXPERIMENT, hands.doses, (), "series", hands.can_run, section=1,
+                tip="Run the changes at many doses, and mark where the effect is linear"),
+        Command("experiment.layers", "Sweep the range of &layers", EXPERIMENT, hands.layers, (), "filter",
+                hands.can_sweep_layers, section=1,
+                tip="Run the changes with MLPs held up to each of the layers above"),
         Command("experiment.again", "Run a&gain", EXPERIMENT, hands.again, (), "redo", hands.can_run_again, section=1,
                 tip="Run the shown experiment once more; says whether its result held"),
+        Command("experiment.verify", "&Verify this graph", EXPERIMENT, hands.verify, (), "check", hands.can_measure,
+                section=2, tip="Do its edges predict what the model does? A verdict in plain words, with its parts"),
         Command("experiment.circuit", "Test the c&ircuit", EXPERIMENT, hands.circuit, (), "circuit",
                 hands.has_circuit, section=2,
                 tip="Is the pinned circuit needed, and is it enough? Ablate it, then everything else"),
@@ -137,6 +172,9 @@ def experiment_commands(window: MainWindow) -> list[Command]:
                 section=2, tip="Find the smallest part of the graph that keeps a share of the behaviour"),
         Command("experiment.take_over", "&Pin what was found", EXPERIMENT, hands.take_over, (), "pin",
                 hands.can_take_over, section=2, tip="Pin the circuit that the shown search found"),
+        Command("experiment.matrix", "&Matrix of groups", EXPERIMENT, hands.matrix, (), "shared",
+                hands.can_measure_groups, section=2,
+                tip="Ablate each group of the circuit, and measure what is left of the others"),
         Command("experiment.go", "Go to the e&xperiment", EXPERIMENT, hands.go, ("Ctrl+6",), "", hands.has_graph,
                 section=9),
         Command("view.experiments", "S&how the experiments", EXPERIMENT, look.toggle_experiments, (), "",

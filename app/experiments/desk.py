@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from PySide6.QtCore import QObject, Signal, Slot
 
 from app.engine_calls import LoadedModel, bind
 from app.experiments.draft import Draft, change_node, change_of, node_of, read_draft
 from app.experiments.words import title_of
-from app.experiments.work import Again, FeatureAt, continue_text, run_again, run_change, search_circuit, test_circuit
+from app.experiments.work import (
+    Again,
+    FeatureAt,
+    continue_text,
+    measure_groups,
+    run_again,
+    run_change,
+    search_circuit,
+    sweep_change,
+    test_circuit,
+    verify,
+    verify_again,
+)
 from app.jobs import Failure, Outcome, Value
 from app.own_model import OwnModel
 from app.runs import Runs
@@ -24,6 +36,7 @@ from engine.projects import ExperimentRow
 DRAFT_KEY = "experiment"
 JOB = "experiment"
 AGAIN = "again"  # what a result that was run again says of the one before
+VERIFY_TITLE = "Can this graph be believed?"
 Done = Callable[[Outcome], None]
 
 
@@ -190,10 +203,13 @@ class ExperimentDesk(QObject):
 
     def watched(self) -> tuple[FeatureAt, ...]:
         """Pinned and grouped features: the prediction is compared with them."""
+        return self._features_of(self.session.circuit.nodes)
+
+    def _features_of(self, nodes: Sequence[int]) -> tuple[FeatureAt, ...]:
         graph = self.graph
         if graph is None:
             return ()
-        nodes = [node for node in self.session.circuit.nodes if graph.kind[node] == NodeKind.FEATURE]
+        nodes = [node for node in nodes if graph.kind[node] == NodeKind.FEATURE]
         return tuple((int(graph.layer[n]), int(graph.position[n]), int(graph.feature[n])) for n in nodes)
 
     # ---- running -----------------------------------------------------------------------------------------------
@@ -231,6 +247,33 @@ class ExperimentDesk(QObject):
         if title:
             self.start("Continuing the prompt", continue_text, self.draft, title)
 
+    def sweep(self, over: Literal["doses", "layers"]) -> None:
+        """Run the draft at many doses, or with many ranges of layers held."""
+        title = self._title()
+        if title:
+            self.start(f"Sweeping {over}", sweep_change, self.draft, over, title)
+
+    def groups(self) -> list[tuple[str, tuple[FeatureAt, ...]]]:
+        """Name and features of each supernode that holds features."""
+        circuit = self.session.circuit
+        found = [(one.name, self._features_of(circuit.members(one.id))) for one in circuit.supernodes]
+        return [(name, features) for name, features in found if features]
+
+    def measure_groups(self) -> None:
+        """Ablate each supernode, and read the others."""
+        found = self.groups()
+        names, features = tuple(name for name, _ in found), tuple(features for _, features in found)
+        title = f"What {len(found)} groups do to each other"
+        self.start("Measuring groups", measure_groups, self.draft, names, features, title)
+
+    def verify(self) -> None:
+        """Verify the open graph."""
+        self.start("Verifying the graph", verify, *self._verified(self.draft.seed), VERIFY_TITLE)
+
+    def _verified(self, seed: int) -> tuple[AttributionGraph | None, float, int]:
+        error = self.session.report.get("conservation_error")
+        return self.graph, float(error) if isinstance(error, (int, float)) else float("inf"), seed
+
     def test_circuit(self) -> None:
         """Ablate the pinned circuit, and everything else."""
         features = self.watched()
@@ -266,8 +309,13 @@ class ExperimentDesk(QObject):
         """Run the shown experiment once more, and say whether its result held."""
         shown = self.shown
         if shown is not None:
+            done = partial(self._done_again, shown)
+            if shown.kind == "verify":
+                asked = self._verified(_seed_of(shown.settings))
+                self.start("Verifying the graph again", verify_again, *asked, shown.title, shown.result, done=done)
+                return
             before = (shown.kind, shown.title, shown.settings, shown.result)
-            self.start("Running the experiment again", run_again, *before, done=partial(self._done_again, shown))
+            self.start("Running the experiment again", run_again, *before, done=done)
 
     def _done_again(self, before: Shown, outcome: Outcome) -> None:
         if not isinstance(outcome, Value):
@@ -319,3 +367,10 @@ class ExperimentDesk(QObject):
             return
         self.show(number)
         session.tracesChanged.emit()
+
+
+def _seed_of(settings: dict[str, Any]) -> int:
+    """The seed of a kept verification."""
+    experiment = settings.get("experiment")
+    seed = experiment.get("seed") if isinstance(experiment, dict) else None
+    return seed if isinstance(seed, int) else 0

@@ -24,9 +24,12 @@ from app.experiments.changes_list import ChangesList
 from app.experiments.circuit_form import CircuitForm
 from app.experiments.circuit_view import CircuitView
 from app.experiments.desk import ExperimentDesk, Shown
+from app.experiments.matrix_view import MatrixView
 from app.experiments.search_view import SearchView
 from app.experiments.settings_form import SettingsForm
+from app.experiments.sweep_view import SweepView
 from app.experiments.text_view import TextView
+from app.experiments.verify_view import VerifyView
 from app.experiments.words import EVIDENCE, KINDS
 from app.panels.flow import FlowRow
 from app.panels.plain import ElidedLabel, Hint, MutedLabel, PlainLabel, tip
@@ -38,9 +41,17 @@ CHANGE_BAR = (
     "experiment.clear",
     "experiment.run",
     "experiment.text",
+    "experiment.doses",
+    "experiment.layers",
 )
-CIRCUIT_BAR = ("experiment.circuit", "experiment.search", "experiment.take_over")
-WORDED = ("experiment.run", "experiment.circuit", "experiment.search")
+CIRCUIT_BAR = (
+    "experiment.verify",
+    "experiment.circuit",
+    "experiment.search",
+    "experiment.take_over",
+    "experiment.matrix",
+)
+WORDED = ("experiment.run", "experiment.verify", "experiment.circuit", "experiment.search")
 NOTHING_RUN = (
     "Nothing was run on this trace yet. Say at the left what to change and press Run; or test the pinned circuit, or "
     "verify the graph, from the Experiment menu."
@@ -77,6 +88,10 @@ class ExperimentPage(QSplitter):
             "text": TextView(),
             "circuit": CircuitView(),
             "search": SearchView(),
+            "doses": SweepView("doses"),
+            "layers": SweepView("layers"),
+            "matrix": MatrixView(),
+            "verify": VerifyView(),
         }
         for view in self.views.values():
             self.stack.addWidget(view)

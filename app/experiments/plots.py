@@ -85,8 +85,11 @@ class Scatter(Plot):
 
     pointChosen = Signal(int)
 
-    def __init__(self, name: str, across: str, up: str, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, name: str, across: str, up: str, parent: QWidget | None = None, *, diagonal: bool = True
+    ) -> None:
         super().__init__(name, across, up, parent)
+        self._diagonal = diagonal
         self._points: tuple[Sequence[float], Sequence[float], Sequence[bool]] = ((), (), ())
         self.marked = -1
         self.spots: Any = None
@@ -110,7 +113,8 @@ class Scatter(Plot):
             return
         for upright in (False, True):
             self.line_at(0, upright, theme.border, Qt.PenStyle.SolidLine)
-        self.addItem(pg.InfiniteLine((0, 0), angle=45, pen=pen(theme.muted, 1, Qt.PenStyle.DashLine)))
+        if self._diagonal:
+            self.addItem(pg.InfiniteLine((0, 0), angle=45, pen=pen(theme.muted, 1, Qt.PenStyle.DashLine)))
         ring = pen(theme.accent, 2.5)
         self.spots = pg.ScatterPlotItem(
             x=np.asarray(across, dtype=float),
@@ -125,9 +129,12 @@ class Scatter(Plot):
         )
         self.spots.sigClicked.connect(self._clicked)
         self.addItem(self.spots)
-        low, high = (float(np.nanmin([*across, *up, 0.0])), float(np.nanmax([*across, *up, 0.0])))
-        if high > low:
-            self.setRange(xRange=(low, high), yRange=(low, high), padding=0.08)
+        sides = (across, up)
+        if self._diagonal:  # both axes alike, so that it is one
+            sides = ((*across, *up), (*across, *up))
+        spans = [(float(np.nanmin([*side, 0.0])), float(np.nanmax([*side, 0.0]))) for side in sides]
+        if all(high > low for low, high in spans):
+            self.setRange(xRange=spans[0], yRange=spans[1], padding=0.08)
 
     @Slot(object, object)
     def _clicked(self, item: object, spots: Any) -> None:

@@ -21,6 +21,7 @@ from app.theme import current_theme
 
 Index = QModelIndex | QPersistentModelIndex
 SHARE_ROLE = Qt.ItemDataRole.UserRole
+LEAST_LETTERS = 7
 RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 Row = Sequence[str]
 
@@ -54,6 +55,7 @@ class Figures(QTreeWidget):
         self.setItemDelegate(_ShareDelegate(self))
         header = self.header()
         header.setStretchLastSection(False)
+        header.setMinimumSectionSize(LEAST_LETTERS * self.fontMetrics().averageCharWidth())
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         for column in range(1, len(titles)):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)

@@ -90,6 +90,10 @@ KINDS: dict[str, str] = {
     "text": "text",
     "circuit": "necessity and sufficiency",
     "search": "search for a circuit",
+    "doses": "doses",
+    "layers": "ranges of layers",
+    "matrix": "matrix of groups",
+    "verify": "verification",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from app.engine_calls import EngineState, loaded_features
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from engine.interventions.circuit_evidence import Errors
     from engine.interventions.circuit_search import Method
     from engine.interventions.kept import Record
+    from engine.interventions.sweeps import Over
 
 FeatureAt = tuple[int, int, int]
 # Of a job, what opening the prompt takes.
@@ -124,6 +125,62 @@ def search_circuit(
     return record_search(case, spec, result, asked.features, title)
 
 
+def sweep_change(
+    state: EngineState,
+    asked: Asked,
+    draft: Draft,
+    over: Over,
+    title: str,
+    progress: Progress,
+    cancel: threading.Event,
+) -> Record:
+    """Run the changes at many doses, or with many ranges of layers held."""
+    from engine.interventions.sweeps import SweepSpec, record_sweep, sweep
+
+    case = open_case(state, asked, part(progress, 0, OPENING), cancel)
+    settings = replace(draft.settings, layers=None) if over == "layers" else draft.settings
+    spec = SweepSpec(draft.changes, over, settings)
+    return record_sweep(case, spec, sweep(case, spec, part(progress, OPENING, 1), cancel), asked.features, title)
+
+
+def measure_groups(
+    state: EngineState,
+    asked: Asked,
+    draft: Draft,
+    names: tuple[str, ...],
+    groups: tuple[tuple[FeatureAt, ...], ...],
+    title: str,
+    progress: Progress,
+    cancel: threading.Event,
+) -> Record:
+    """What each group of features does to each other one."""
+    from engine.interventions.matrix import MatrixSpec, group_effects, record_matrix
+
+    case = open_case(state, asked, part(progress, 0, OPENING), cancel)
+    spec = MatrixSpec(names, groups, replace(draft.settings, layers=None))
+    result = group_effects(case, spec, part(progress, OPENING, 1), cancel)
+    return record_matrix(case, spec, result, asked.features, title)
+
+
+def verify(
+    state: EngineState,
+    asked: Asked,
+    graph: AttributionGraph,
+    conservation: float,
+    seed: int,
+    title: str,
+    progress: Progress,
+    cancel: threading.Event,
+) -> Record:
+    """Verify a graph against the model it was made of."""
+    from engine.interventions.verify import VerifySpec, record_verify, verify_graph
+
+    case = open_case(state, asked, part(progress, 0, OPENING), cancel)
+    spec = VerifySpec(seed=seed)
+    result = verify_graph(case, graph, conservation, spec, part(progress, OPENING, 1), cancel)
+    return record_verify(case, spec, result, asked.features, title)
+
+
 @dataclass(frozen=True)
 class Again:
     """An experiment that was run once more, and whether its result held."""
@@ -144,9 +201,30 @@ def run_again(
     cancel: threading.Event,
 ) -> Again:
     """Do what the project kept once more, and compare."""
-    from engine.interventions.again import compare, run_again
+    from engine.interventions.again import run_again
 
     case = open_case(state, asked, part(progress, 0, OPENING), cancel)
     record = run_again(case, kind, settings, title, part(progress, OPENING, 1), cancel)
+    return _compared(kind, before, record)
+
+
+def verify_again(
+    state: EngineState,
+    asked: Asked,
+    graph: AttributionGraph,
+    conservation: float,
+    seed: int,
+    title: str,
+    before: dict[str, Any],
+    progress: Progress,
+    cancel: threading.Event,
+) -> Again:
+    """Verify a graph once more, and compare."""
+    return _compared("verify", before, verify(state, asked, graph, conservation, seed, title, progress, cancel))
+
+
+def _compared(kind: str, before: dict[str, Any], record: Record) -> Again:
+    from engine.interventions.again import compare
+
     found = compare(kind, before, record.result)
     return Again(record, found.held, found.sentence)

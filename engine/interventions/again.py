@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import RequestError
+from engine.interventions import circuit_evidence as evidence
+from engine.interventions import circuit_search as search
+from engine.interventions import continued, matrix, sweeps
+from engine.interventions import experiment as change
 from engine.interventions.case import Case
-from engine.interventions.circuit_evidence import examine_circuit, read_circuit, record_circuit
-from engine.interventions.circuit_search import find_circuit, read_search, record_search
-from engine.interventions.continued import continue_both, read_continued, record_continued
-from engine.interventions.experiment import read_experiment, record_experiment, run_experiment
 from engine.interventions.kept import Record
 from engine.progress import Progress, silent
 
 # Of the largest of an experiment's figures: the same arithmetic in another order differs by less.
 TOLERANCE = 1e-3
-# The figures that a result stands on, by the kind of experiment; p-values are shares and compared as they are.
+# The figures that a result stands on, by the kind of experiment; p-values are shares and compared as they are. A list
+# is compared number by number.
 FIGURES: Mapping[str, tuple[str, ...]] = {
     "intervention": ("recorded", "changed", "predicted"),
     "circuit": ("full", "without", "alone", "nothing"),
     "search": ("full", "nothing"),
+    "doses": ("recorded", "measured", "predicted"),
+    "layers": ("recorded", "measured", "predicted"),
+    "matrix": ("recorded", "target"),
+    "verify": ("predicted", "measured"),
 }
 SHARES: Mapping[str, tuple[str, ...]] = {
     "intervention": ("controls.p",),
@@ -32,6 +37,17 @@ SHARES: Mapping[str, tuple[str, ...]] = {
 }
 TEXTS_HELD = "The result held: every text is the same, token for token."
 TEXTS_CHANGED = "The result did not hold: a text is another now."
+Steps = tuple[Callable[..., Any], Callable[..., Any], Callable[..., Record]]
+# How each kind is read from a project, run, and recorded.
+KINDS: Mapping[str, Steps] = {
+    "intervention": (change.read_experiment, change.run_experiment, change.record_experiment),
+    "text": (continued.read_continued, continued.continue_both, continued.record_continued),
+    "doses": (sweeps.read_sweep, sweeps.sweep, sweeps.record_sweep),
+    "layers": (sweeps.read_sweep, sweeps.sweep, sweeps.record_sweep),
+    "matrix": (matrix.read_matrix, matrix.group_effects, matrix.record_matrix),
+    "circuit": (evidence.read_circuit, evidence.examine_circuit, evidence.record_circuit),
+    "search": (search.read_search, search.find_circuit, search.record_search),
+}
 
 
 @dataclass(frozen=True)
@@ -55,23 +71,14 @@ def run_again(
 
     Raises `RequestError` for settings that this version does not know, and what the experiment itself raises.
     """
-    features, plain = str(settings.get("features", "")), settings.get("experiment")
+    if kind not in KINDS:
+        raise RequestError(f"This version cannot run a {kind} again; set it up anew.")
+    read, run, record = KINDS[kind]
     try:
-        if kind == "intervention":
-            change = read_experiment(_table(plain))
-            return record_experiment(case, change, run_experiment(case, change, progress, cancel), features, title)
-        if kind == "text":
-            text = read_continued(_table(plain))
-            return record_continued(case, text, continue_both(case, text, progress, cancel), features, title)
-        if kind == "circuit":
-            circuit = read_circuit(_table(plain))
-            return record_circuit(case, circuit, examine_circuit(case, circuit, progress, cancel), features, title)
-        if kind == "search":
-            search = read_search(_table(plain))
-            return record_search(case, search, find_circuit(case, search, progress, cancel), features, title)
+        spec = read(_table(settings.get("experiment")))
     except ValueError as error:
         raise RequestError("The project does not say how this experiment was made; set it up again.") from error
-    raise RequestError(f"This version cannot run a {kind} again; set it up anew.")
+    return record(case, spec, run(case, spec, progress, cancel), str(settings.get("features", "")), title)
 
 
 def compare(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Held:
@@ -80,8 +87,8 @@ def compare(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> H
         held = _texts(before) == _texts(after)
         return Held(held, 0.0 if held else math.inf, TEXTS_HELD if held else TEXTS_CHANGED)
     figures = FIGURES.get(kind, ())
-    pairs = {name: (_figure(before, name), _figure(after, name)) for name in (*figures, *SHARES.get(kind, ()))}
-    size = max((abs(one) for name in figures for one in pairs[name] if one is not None), default=0.0) or 1.0
+    pairs = {name: (_figures(before, name), _figures(after, name)) for name in (*figures, *SHARES.get(kind, ()))}
+    size = max((abs(one) for name in figures for side in pairs[name] for one in side), default=0.0) or 1.0
     off = {name: _distance(*pair) / (size if name in figures else 1.0) for name, pair in pairs.items()}
     worst = max(off, key=lambda name: off[name], default="")
     largest = off.get(worst, math.inf)
@@ -92,7 +99,7 @@ def compare(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> H
     elif not same:
         sentence = f"The result did not hold: it was {before.get('evidence')} and is {after.get('evidence')} now."
     else:
-        old, new = pairs.get(worst, (None, None))
+        old, new = pairs.get(worst, ((), ()))
         sentence = f"The result did not hold: {_words(worst)} was {_said(old)} and is {_said(new)} now."
     return Held(held, largest, sentence)
 
@@ -111,18 +118,20 @@ def _table(value: Any) -> dict[str, Any]:
     return value
 
 
-def _figure(result: Mapping[str, Any], name: str) -> float | None:
+def _figures(result: Mapping[str, Any], name: str) -> tuple[float, ...]:
+    """The numbers under a name; none where there are none."""
     value: Any = result
     for key in name.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None
-    return float(value) if isinstance(value, (int, float)) else None
+    many: Sequence[Any] = value if isinstance(value, (list, tuple)) else (value,)
+    return tuple(float(one) for one in many if isinstance(one, (int, float)))
 
 
-def _distance(one: float | None, other: float | None) -> float:
-    """0 where neither exists; infinite where only one does."""
-    if one is None or other is None:
-        return 0.0 if one is other else math.inf
-    return abs(one - other)
+def _distance(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """The largest difference, number by number; infinite where there are more of the one than of the other."""
+    if len(one) != len(other):
+        return math.inf
+    return max((abs(a - b) for a, b in zip(one, other, strict=True)), default=0.0)
 
 
 def _words(name: str) -> str:
@@ -130,5 +139,5 @@ def _words(name: str) -> str:
     return known.get(name, f"“{name.replace('.', ' ')}”")
 
 
-def _said(value: float | None) -> str:
-    return "not known" if value is None else f"{value:.3g}"
+def _said(values: tuple[float, ...]) -> str:
+    return "not known" if not values else ", ".join(f"{one:.3g}" for one in values[:3])

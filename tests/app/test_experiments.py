@@ -123,6 +123,7 @@ def test_a_circuit_is_found_pinned_and_tested_and_the_text_goes_on(
     ready: MainWindow, smollm: LanguageModel, qtbot: QtBot
 ) -> None:
     window = ready
+    window.runs.max_nodes = 30
     graph = traced(window, qtbot, "The opposite of hot is")
     desk, page = window.experiments, window.area.experiments
     assert not window.registry.action("experiment.circuit").isEnabled()
@@ -337,3 +338,44 @@ def test_a_kept_experiment_is_read_and_its_points_select_their_nodes(
     window.registry.run("edit.undo")
     assert page.kept.count() == 3
     QApplication.processEvents()
+
+
+@pytest.mark.command("experiment.doses", "experiment.layers", "experiment.matrix", "experiment.verify")
+def test_sweeps_groups_and_the_verdict_of_a_graph(ready: MainWindow, qtbot: QtBot) -> None:
+    window = ready
+    graph = traced(window, qtbot, "The capital of Texas is")
+    page = window.area.experiments
+    verdict = run(window, qtbot, "experiment.verify")
+    parts = {row[0]: row[1:] for row in rows(page.views["verify"].parts)}  # type: ignore[attr-defined]
+    assert [one["name"] for one in verdict["parts"]] == list(parts)
+    assert parts["conservation"][2] == parts["edges"][2] == "holds"
+    assert page.sentence.text() == verdict["sentence"]
+    window.registry.run("experiment.again")
+    qtbot.waitUntil(lambda: not window.host.busy, timeout=SECONDS)
+    assert page.held.text().startswith("The result held")
+    nodes = features(graph, 6)
+    low = min(nodes, key=lambda node: int(graph.layer[node]))
+    window.session.select(low)
+    window.registry.run("experiment.change")
+    swept = run(window, qtbot, "experiment.doses")
+    table = {row[0]: row[1:] for row in rows(page.views["doses"].table)}  # type: ignore[attr-defined]
+    assert abs(float(table["1×"][0].replace("−", "-"))) < 1e-4 and len(table) == len(swept["values"])
+    layers = run(window, qtbot, "experiment.layers")
+    assert layers["values"][0] == int(graph.layer[low]) and layers["values"][-1] == graph.n_layers - 1
+    # What the sweep says of the dose 0 and the range of one layer is what the plain experiment says.
+    page.form.controls.setValue(0)
+    plain = run(window, qtbot, "experiment.run")
+    change = plain["changed"] - plain["recorded"]
+    assert swept["measured"][swept["values"].index(0.0)] == pytest.approx(change, abs=1e-4)
+    assert layers["measured"][0] == pytest.approx(change, abs=1e-4)
+    page.form.mode.setCurrentIndex(page.form.mode.findData("iterative"))
+    page.form.mode.activated.emit(0)
+    assert not window.registry.action("experiment.layers").isEnabled()
+    assert not window.registry.action("experiment.matrix").isEnabled()
+    order = sorted(nodes, key=lambda node: int(graph.layer[node]))
+    window.edits.group(order[:3], "early")
+    window.edits.group(order[3:], "late")
+    run(window, qtbot, "experiment.matrix")
+    matrix = rows(page.views["matrix"].table)  # type: ignore[attr-defined]
+    assert [row[0] for row in matrix] == ["early", "late"]
+    assert matrix[0][1] == "" and matrix[0][2].endswith(" %")
