@@ -8,11 +8,17 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QSplitter, QTabWidget, QWidget
 
 from app.experiments.change_view import Controls
+from app.experiments.plots import Lines
 from app.experiments.tables import Figures
 from app.experiments.words import probability_words
+from app.panels.plain import tip
 from app.reading import number
 
 FULL = "The watched number with nothing ablated but the error nodes, where those are ablated."
+CURVES_TIP = (
+    "How much of the behaviour is kept when only so many features stay (strong line: faithfulness), and when only so "
+    "many are taken away (the other: completeness). The circuit’s own come first, then the rest of the graph."
+)
 TIPS = {
     "the model": FULL,
     "without the circuit": "Every feature of the circuit ablated, everything else as it is.",
@@ -35,6 +41,10 @@ class CircuitView(QSplitter):
         self.tabs.setDocumentMode(True)
         self.tabs.addTab(self.necessity, "Needed")
         self.tabs.addTab(self.sufficiency, "Enough")
+        self.plot = Lines("Faithfulness and completeness by size", "features", "of the behaviour")
+        self.plot.setToolTip(tip(CURVES_TIP))
+        self.tabs.addTab(self.plot, "Curves")
+        self.tabs.setTabToolTip(2, CURVES_TIP)
         self.tabs.setTabToolTip(0, "How far the watched number falls without the circuit, beside random sets like it")
         self.tabs.setTabToolTip(1, "What the circuit keeps alone, beside random parts of the graph as large")
         self.addWidget(self.facts)
@@ -55,5 +65,14 @@ class CircuitView(QSplitter):
             rows.append((name, "–" if value is None else f"{float(value):.0%}", ""))
         rows.append(("features", f"{int(result['size']):,} of {int(result['universe']):,}", ""))
         self.facts.fill(rows, [*(TIPS[name] for name in names), "In the circuit, of those that were asked about"])
+        curves = [curve_of(one, role) for one, role in zip(result["curves"], ("first", "second"), strict=True)]
+        self.plot.show_curves(curves, level=1, logarithmic=True)
         self.necessity.show_controls(result["necessity"])
         self.sufficiency.show_controls(result["sufficiency"])
+
+
+def curve_of(one: dict[str, Any], role: str) -> tuple[str, list[float], list[float], str]:
+    """A curve without its beginning, which a logarithm has no place for."""
+    pairs = zip(one["curve"]["sizes"], one["curve"]["values"], strict=True)
+    shown = [(float(x), float(y)) for x, y in pairs if x and y is not None]
+    return str(one["name"]), [x for x, _ in shown], [y for _, y in shown], role

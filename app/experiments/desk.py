@@ -31,7 +31,8 @@ from app.runs import Runs
 from engine.errors import LoupeError
 from engine.graphs import AttributionGraph, NodeKind
 from engine.interventions.changes import Change
-from engine.projects import ExperimentRow
+from engine.interventions.status import Kept, Status, status_of
+from engine.projects import ExperimentRow, Project
 
 DRAFT_KEY = "experiment"
 JOB = "experiment"
@@ -141,6 +142,23 @@ class ExperimentDesk(QObject):
             return
         self.shown = Shown(row.id, row.trace, row.kind, row.title, row.created, row.evidence, settings, result)
         self.shownChanged.emit()
+
+    def status(self) -> Status:
+        """The evidence status of what the shown experiment claims, by all that the project keeps."""
+        shown, project = self.shown, self.session.project
+        if shown is None:
+            return "hypothesis"
+        others = []
+        if project is not None and shown.evidence == "supported":
+            try:
+                others = [
+                    Kept(row.kind, row.evidence, *(read(row.id) for read in _readers(project)))
+                    for row in project.experiments.all()
+                    if row.kind == shown.kind and row.evidence == "supported" and row.id != shown.number
+                ]
+            except LoupeError as error:
+                self.session.report_error("graph", error)
+        return status_of(Kept(shown.kind, shown.evidence, shown.settings, shown.result), others)
 
     # ---- what is changed next ----------------------------------------------------------------------------------
 
@@ -367,6 +385,11 @@ class ExperimentDesk(QObject):
             return
         self.show(number)
         session.tracesChanged.emit()
+
+
+def _readers(project: Project) -> tuple[Callable[[int], dict[str, Any]], Callable[[int], dict[str, Any]]]:
+    """What reads an experiment's settings, and its result."""
+    return project.experiments.settings, project.experiments.result
 
 
 def _seed_of(settings: dict[str, Any]) -> int:

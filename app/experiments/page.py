@@ -207,7 +207,7 @@ class ExperimentPage(QSplitter):
             self.hint.setText(NOTHING_RUN)
             self.stack.setCurrentWidget(self.hint)
             return
-        word, meaning = EVIDENCE.get(shown.evidence, EVIDENCE["unclear"])
+        word, meaning = EVIDENCE[self.desk.status()]
         self.evidence.setText(word)
         self.evidence.setToolTip(tip(meaning))
         self._show_view(shown)

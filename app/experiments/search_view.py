@@ -7,6 +7,7 @@ from typing import Any
 from PySide6.QtCore import Qt, Slot
 from PySide6.QtWidgets import QSplitter, QWidget
 
+from app.experiments.circuit_view import curve_of
 from app.experiments.plots import Lines
 from app.experiments.tables import Figures
 from app.panels.plain import tip
@@ -45,10 +46,8 @@ class SearchView(QSplitter):
         share = float(settings["experiment"]["share"])
         curves = []
         for at, one in enumerate(result["curves"]):
-            sizes, values = one["curve"]["sizes"], one["curve"]["values"]
-            shown = [(float(x), float(y)) for x, y in zip(sizes, values, strict=True) if x and y is not None]
             role = "first" if at == 0 else "second" if at == 1 else "quiet"
-            curves.append((str(one["name"]), [x for x, _ in shown], [y for _, y in shown], role))
+            curves.append(curve_of(one, role))
         self.plot.show_curves(curves, level=share, logarithmic=True)
         self.areas.fill(
             [(str(one["name"]), f"{float(one['cpr']):.2f}", f"{float(one['cmd']):.2f}") for one in result["curves"]]

@@ -6,6 +6,7 @@ from app.reading import number
 from engine.graphs import AttributionGraph
 from engine.graphs.visible_text import visible_text
 from engine.interventions.changes import AttentionMode, Change, How, Mode
+from engine.interventions.status import Status
 
 HOWS: tuple[tuple[How, str, str], ...] = (
     ("ablate", "Ablate", "Its value becomes 0, as if it had not been active."),
@@ -61,9 +62,19 @@ SAMPLED_TIP = "0: greedy, always the likeliest token. Else so many runs, each wi
 SEED_TIP = "What random controls and sampled tokens are drawn from: the same seed gives the same ones again."
 TEMPERATURE_TIP = "Logits are divided by this before a token is drawn: below 1 is bolder, above 1 more varied."
 
-EVIDENCE: dict[str, tuple[str, str]] = {
-    "untested": ("hypothesis", "Nothing was run yet that could speak for or against it."),
-    "supported": ("supported by intervention", "The change moved the output more than random changes like it."),
+EVIDENCE: dict[Status, tuple[str, str]] = {
+    "hypothesis": ("hypothesis", "Nothing was run yet that could speak for or against it."),
+    "attribution": (
+        "supported by attribution",
+        "The graph predicts the direction that was measured. Set “Controls” and run it, so that random changes stand "
+        "beside it.",
+    ),
+    "intervention": (
+        "supported by intervention",
+        "Random changes that are like it do significantly less. Run it with another seed, or on another prompt, to "
+        "replicate it.",
+    ),
+    "replicated": ("replicated", "Supported by interventions with other random changes, or on another prompt, too."),
     "contradicted": ("not borne out", "Random changes that are like it move the output as much."),
     "unclear": ("unclear", "What was run does not speak clearly for or against it."),
 }

@@ -23,12 +23,12 @@ from engine.interventions.baselines import ABLATIONS, Ablation, Baseline, baseli
 from engine.interventions.case import Case
 from engine.interventions.changes import Change, Settings
 from engine.interventions.controls import WIDENINGS, ControlSets, FeatureAt
-from engine.interventions.curves import faithfulness
+from engine.interventions.curves import NamedCurve, curve_sizes, faithfulness, make_curve
 from engine.interventions.experiment import LIVE, evidence_of, read_features_at, read_settings
 from engine.interventions.kept import Record, plain
 from engine.interventions.matched import LEAST_CONTROLS, Controlled, Matched, controlled
 from engine.interventions.measure import measure
-from engine.interventions.predicted_changes import writes_of
+from engine.interventions.predicted_changes import predicted_changes, writes_of
 from engine.interventions.said import said_settings
 from engine.progress import Progress, part, silent
 
@@ -93,6 +93,7 @@ class CircuitResult:
     completeness: float
     necessity: Controlled
     sufficiency: Controlled | None
+    curves: tuple[NamedCurve, ...]
     ablation: str
     settings: str
     sentence: str
@@ -135,7 +136,7 @@ def examine_circuit(
     if len(outside) >= 2:
         parts = _random_parts(universe, len(inside), spec)
         ablated = [baseline.ablated([one for one in universe if one not in some]) + always for some in parts]
-        metrics = measure(case, ablated, spec.settings, progress=part(progress, 0.6, 1.0), cancel=cancel).metric
+        metrics = measure(case, ablated, spec.settings, progress=part(progress, 0.6, 0.95), cancel=cancel).metric
         same = Matched(
             tuple(ablated),
             f"{len(parts):,} random parts of the universe, as large as the circuit",
@@ -143,6 +144,7 @@ def examine_circuit(
             {},
         )
         sufficiency = controlled(kept, faithfulness(metrics, full, nothing).tolist(), same, spec.seed)
+    curves = _curves(case, baseline, spec, universe, full, nothing, part(progress, 0.95, 1.0), cancel)
     return CircuitResult(
         metric=case.metric.name,
         size=len(inside),
@@ -158,12 +160,43 @@ def examine_circuit(
         completeness=left,
         necessity=necessity,
         sufficiency=sufficiency,
+        curves=curves,
         ablation=said_ablation(case, baseline, spec.errors),
         settings=said_settings(spec.settings, sets[1], case.frozen.n_layers),
         sentence=_sentence(case, full, without, kept, necessity, len(inside)),
         evidence=evidence_of(necessity),
         provenance=case.provenance,
     )
+
+
+def _curves(
+    case: Case,
+    baseline: Baseline,
+    spec: CircuitSpec,
+    universe: Sequence[FeatureAt],
+    full: float,
+    nothing: float,
+    progress: Progress,
+    cancel: threading.Event | None,
+) -> tuple[NamedCurve, ...]:
+    """Faithfulness with the first k features kept, and completeness: the same with them alone ablated.
+
+    The circuit's own features come first, then the others, both by how much the graph says that each matters.
+    """
+    always = error_changes(case, spec.errors)
+    each = [(one,) for one in baseline.ablated(universe)]
+    matters = dict(zip(universe, -np.abs(predicted_changes(case, each, spec.settings)[:, 0]), strict=True))
+    inside = set(spec.features)
+    order = sorted(universe, key=lambda one: (one not in inside, matters[one]))
+    sizes = curve_sizes(len(order))
+    kept = [baseline.ablated(order[size:]) + always for size in sizes]
+    left = [baseline.ablated(order[:size]) + always for size in sizes]
+    metrics = measure(case, [*kept, *left], spec.settings, progress=progress, cancel=cancel).metric
+    found = []
+    for name, values in (("kept alone", metrics[: len(sizes)]), ("taken away", metrics[len(sizes) :])):
+        curve = make_curve(sizes, values, count=len(order), full=full, empty=nothing)
+        found.append(NamedCurve(name, curve, curve.cpr, curve.cmd))
+    return tuple(found)
 
 
 def record_circuit(case: Case, spec: CircuitSpec, result: CircuitResult, features: str, title: str) -> Record:

@@ -23,7 +23,7 @@ from engine.interventions.case import Case
 from engine.interventions.changes import Settings
 from engine.interventions.circuit_evidence import Errors, error_changes, said_ablation
 from engine.interventions.controls import FeatureAt
-from engine.interventions.curves import Curve, curve_sizes, faithfulness, make_curve
+from engine.interventions.curves import Curve, NamedCurve, curve_sizes, faithfulness, make_curve
 from engine.interventions.experiment import LIVE, read_features_at, read_settings
 from engine.interventions.kept import Record, plain
 from engine.interventions.measure import measure
@@ -75,16 +75,6 @@ def read_search(values: dict[str, Any]) -> SearchSpec:
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"no search ({error})") from error
-
-
-@dataclass(frozen=True)
-class NamedCurve:
-    """Faithfulness by size for features taken in one order, with its two areas."""
-
-    name: str
-    curve: Curve
-    cpr: float
-    cmd: float
 
 
 @dataclass(frozen=True)

@@ -65,3 +65,13 @@ def make_curve(sizes: ArrayLike, metrics: ArrayLike, *, count: int, full: float,
         tuple(float(size) / count for size in sorted_sizes),
         tuple(float(value) for value in values),
     )
+
+
+@dataclass(frozen=True)
+class NamedCurve:
+    """Faithfulness by size for features taken in one order, with its two areas."""
+
+    name: str
+    curve: Curve
+    cpr: float
+    cmd: float

@@ -96,6 +96,8 @@ def test_a_feature_is_ablated_measured_kept_and_run_again(
     assert f"p = {result['controls']['p']:.2g}" in view.controls.said.text()
     above = [node for node in pinned if graph.layer[node] > graph.layer[early]]
     assert sum(one["kind"] == "feature" for one in result["points"]) == len(above) > 0
+    supported = result["evidence"] == "supported"
+    assert page.evidence.text() == ("supported by intervention" if supported else "not borne out")
     # It is an entry of the tree, and run again it says that it held.
     assert [entry.kind for entry in session.project.tree.entries()] == ["trace", "experiment"]  # type: ignore[union-attr]
     again = run(window, qtbot, "experiment.again")
@@ -195,6 +197,7 @@ def test_a_value_is_swapped_in_from_another_trace(ready: MainWindow, qtbot: QtBo
     assert said["outcome"]["probability"] == pytest.approx(float(other.logit_probability[0]), abs=1e-4)
     assert desk.shown is not None
     assert desk.shown.evidence == "untested"
+    assert page.evidence.text() == "supported by attribution"
     view = page.views["intervention"]
     assert isinstance(view, ChangeView)
     assert not view.controls.plot.isVisibleTo(view.controls)
@@ -287,11 +290,13 @@ def stored(graph: AttributionGraph, node: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def keep(window: MainWindow, result: dict[str, Any], kind: str = "intervention") -> int:
+def keep(
+    window: MainWindow, result: dict[str, Any], kind: str = "intervention", settings: dict[str, Any] | None = None
+) -> int:
     project, trace = window.session.project, window.session.trace_id
     assert project is not None
     assert trace is not None
-    number = project.experiments.add(kind, "An experiment", {}, result, trace=trace, evidence="supported")
+    number = project.experiments.add(kind, "An experiment", settings or {}, result, trace=trace, evidence="supported")
     window.session.tracesChanged.emit()
     return number
 
@@ -328,6 +333,16 @@ def test_a_kept_experiment_is_read_and_its_points_select_their_nodes(
     keep(window, {**stored(graph, node), "points": "damaged"})
     desk.show(desk.rows()[-1].id)
     assert "cannot be shown" in page.hint.text()
+    # The same claim with other random changes is replicated.
+    change = {"kind": "feature", "layer": 1, "position": 2, "index": 3, "how": "flip", "value": 1.0}
+    seeds = [
+        keep(window, stored(graph, node), settings={"experiment": {"changes": [change], "seed": seed}})
+        for seed in (0, 1)
+    ]
+    desk.show(seeds[0])
+    assert page.evidence.text() == "replicated"
+    refs = [entry.ref for entry in window.session.project.tree.entries() if entry.ref.table == "experiment"]  # type: ignore[union-attr]
+    assert window.tree_edits.delete(refs[-2:])
     # What is deleted is shown no longer, and comes back with undo.
     desk.show(first)
     assert window.session.project is not None

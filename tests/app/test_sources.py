@@ -10,7 +10,8 @@ import pytest
 APP = Path(__file__).parent.parent.parent / "app"
 FILES = sorted(APP.rglob("*.py"))
 ENGINE_AT_IMPORT = {
-    "engine.errors", "engine.progress", "engine.graphs", "engine.interventions.changes", "engine.projects",
+    "engine.errors", "engine.progress", "engine.graphs", "engine.interventions.changes",
+    "engine.interventions.status", "engine.projects",
     "engine.tracing.spec",
     "engine.models.catalogue", "engine.models.opened", "engine.models.published", "engine.cli.import_graph",
     "engine.models.memory", "engine.places", "engine.preferences", "engine.tracing.target_files", "engine.whole_files",

@@ -34,6 +34,9 @@ def test_the_whole_universe_is_enough_and_nothing_is_not(kind: str, errors: str)
     assert result.faithfulness == 1.0 and result.completeness == 0.0
     assert result.alone == result.full and result.without == result.nothing
     assert result.sufficiency is None and result.necessity.effect == pytest.approx(result.full - result.nothing)
+    kept, left = (one.curve for one in result.curves)
+    assert kept.values[0] == left.values[-1] == pytest.approx(0, abs=1e-5)
+    assert kept.values[-1] == left.values[0] == pytest.approx(1, abs=1e-5)
     said = "error nodes " + errors if kind == "relu" else "no error nodes"
     assert said in result.ablation and "set to zero" in result.ablation
     if errors == "kept":
