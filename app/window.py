@@ -29,7 +29,9 @@ from app.downloads import Downloads
 from app.dropped_files import PROJECT_ENDING, dropped_files
 from app.effects import EffectsDesk
 from app.experiments import ExperimentDesk, ExperimentPage
+from app.explained import explain
 from app.feature_trace import FeatureTrace
+from app.guide import Guide
 from app.jobs import JobHost
 from app.menus import Menus
 from app.panels.about_sheet import AboutSheet
@@ -37,7 +39,9 @@ from app.panels.banner import Banner
 from app.panels.circuit import CircuitPanel
 from app.panels.connections import ConnectionsPanel
 from app.panels.dock_title import DockTitle
+from app.panels.glossary_sheet import GlossarySheet
 from app.panels.graph_area import GraphArea
+from app.panels.guide_panel import GuidePanel
 from app.panels.help_sheet import HelpSheet
 from app.panels.inspector import InspectorPanel
 from app.panels.investigation import InvestigationPanel
@@ -89,6 +93,7 @@ class MainWindow(QMainWindow):
         self.shared = SharedDesk(self.session, self.host, self)
         self.series = SeriesDesk(self.runs, self)
         self.experiments = ExperimentDesk(self.runs, self)
+        self.guide = Guide(self.session, self.comparison, self.memory, self)
         self.registry = Registry(self)
         self.conditions = Conditions(self.session, self.runs)
         self.files, self.hands, self.tree_hands = ProjectFiles(self), Hands(self), TreeHands(self)
@@ -133,6 +138,8 @@ class MainWindow(QMainWindow):
         self.connections = ConnectionsPanel(self.session)
         self.project_banner = Banner("project")
         self.project_banner.helpRequested.connect(self.registry.run)
+        self.guide_panel = GuidePanel(self.guide)
+        self.guide_panel.wanted.connect(self.registry.run)
         self.palette_dialog = CommandPalette(self.registry, self)
         middle = QWidget()
         column = QVBoxLayout(middle)
@@ -150,6 +157,7 @@ class MainWindow(QMainWindow):
                 ("circuit", "Pins and groups", self.circuit),
                 ("inspector", "Inspector", self.inspector),
                 ("connections", "Connections", self.connections),
+                ("guide", "First steps", self.guide_panel),
             )
         }
         top = QDockWidget("Prompt", self)
@@ -159,6 +167,7 @@ class MainWindow(QMainWindow):
         top.setWidget(self.prompt_bar)
         self._prompt_dock = top
         self.menus = Menus(self, list(self._docks.values()))
+        explain(self)
 
     def _dock(self, name: str, title: str, panel: QWidget) -> QDockWidget:
         dock = QDockWidget(title, self)
@@ -179,6 +188,8 @@ class MainWindow(QMainWindow):
             dock.setFloating(False)
             self.addDockWidget(area, dock)
             dock.show()
+        self.addDockWidget(RIGHT, self._docks["guide"])
+        self._docks["guide"].hide()
         left, right = ("investigation", "circuit"), ("inspector", "connections")
         scale = self.look.text_scale() ** SIDE_GROWTH
         self.resizeDocks([self._docks[name] for name in left], [380, 260], Qt.Orientation.Vertical)
@@ -405,6 +416,14 @@ class MainWindow(QMainWindow):
     def show_help(self) -> None:
         """Show keys and gestures."""
         HelpSheet(self.registry, self).open()
+
+    def show_guide(self) -> None:
+        """Show the first steps, above the other panels of the right side."""
+        self.show_dock("guide")
+
+    def show_glossary(self) -> None:
+        """Show what the words mean."""
+        GlossarySheet(self).open()
 
     def show_about(self) -> None:
         """Say what this program is."""

@@ -179,6 +179,24 @@ def _view(window: MainWindow) -> list[Command]:
 
 def _help(window: MainWindow) -> list[Command]:
     return [
+        Command(
+            "help.guide",
+            "&First steps",
+            HELP,
+            window.show_guide,
+            (),
+            "info",
+            tip="Eight steps that tick as you do them: trace, read, group, test",
+        ),
+        Command(
+            "help.glossary",
+            "&Glossary",
+            HELP,
+            window.show_glossary,
+            (),
+            "info",
+            tip="What the words mean, each with its source",
+        ),
         Command("help.keys", "&Keys and gestures", HELP, window.show_help, ("F1", "?"), "info"),
         Command("help.show_log", "Show &log", HELP, window.files.show_log, tip="Open the folder with the log"),
         Command("help.about", "&About Circuit Loupe", HELP, window.show_about, (), "info"),

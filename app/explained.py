@@ -1,0 +1,85 @@
+"""What the window's controls mean that run no command: those that do have the command's own tool tip.
+
+One table, so that the words can be read together; a test walks every control and finds the ones without.
+"""
+
+from __future__ import annotations
+
+from PySide6.QtWidgets import QWidget
+
+from app.panels.plain import tip
+
+# By accessible name.
+MEANING = {
+    "Commands": "Every command with its keys; Enter runs the chosen one, what is grey is not possible now",
+    "Compare decoders": (
+        "Compare what this feature writes with what each other feature of the graph writes (cosine of their "
+        "decoders); needs the model"
+    ),
+    "Compute the logit effects": (
+        "Read what this feature writes through the final norm and the unembedding: which tokens it raises and "
+        "lowers; needs the model"
+    ),
+    "Differences of the two graphs": (
+        "Nodes that both graphs have with another influence, or that one of them lacks; a click selects the node on "
+        "both sides"
+    ),
+    "Features that the chosen traces share": "One row a feature; a click opens it in a trace that has it",
+    "Find a command": "Type a part of a command's name; Up and Down choose, Enter runs it (Ctrl+K)",
+    "Find in the differences": "List only rows that hold every word typed: label, token, layer",
+    "Find in the shared features": "List only rows that hold every word typed: label, token, layer, number",
+    "Find nodes": "Words, or kind:feature layer:3-7 token:Texas sign:- influence:>0.01; found nodes stay bright (/)",
+    "Group connections": (
+        "Put the rows of inputs and outputs together by token, layer, group or label, with their sums"
+    ),
+    "Help with this message": "Do what helps with this message",
+    "Highest layer": "Find nodes up to this layer",
+    "How many tokens to generate": "How many tokens the model adds to the prompt at most, each time its likeliest",
+    "Inputs of the selected node": (
+        "Edges into the selected node: each source's share of all that it receives; a click goes there (Ctrl+3)"
+    ),
+    "Kind of node": "Find features, embeddings, errors, biases or logits only",
+    "Label of the selected node": (
+        "Your name for the selected node; Enter keeps it, everywhere this feature appears (L)"
+    ),
+    "Lowest layer": "Find nodes from this layer up",
+    "Nodes of the graph": (
+        "Every shown node with its numbers; click a title to sort, a row to select the node (Ctrl+2)"
+    ),
+    "Notes on this trace": "Anything you want to remember about this trace; kept in the project as you type",
+    "Outputs of the selected node": (
+        "Edges out of the selected node: its share of what each target receives; a click goes there (Ctrl+4)"
+    ),
+    "Paths, and what lies on them": (
+        "The strongest paths between the two ends, by the product of the shares along them"
+    ),
+    "Pinned nodes and groups": (
+        "What you keep of this graph: the circuit. A click selects, a double-click renames a group"
+    ),
+    "Prompt": "The text whose next token is explained; Enter traces, Shift+Enter begins a new line (Ctrl+L)",
+    "Recent projects": "Projects that you opened or saved lately; a click opens one",
+    "Similar features": "Features of this graph that write or receive nearly the same; a click selects one",
+    "Suggested pins and groups": "Previews to accept or reject one by one; nothing is changed before",
+    "System text of the chat template": (
+        "What the model is told before the message, where its chat template has a place for it"
+    ),
+    "The likeliest next tokens; Enter traces one": (
+        "What the model says next, and how probable; a click chooses the token to explain"
+    ),
+    "Token of the answer": "Which token of the traced answer the graph explains; Left and Right step through them",
+    "Token of the prompt": "Find nodes at this token only",
+    "Tokens of the prompt and of what the model said; Enter traces one": (
+        "The prompt as the model reads it; click a token to explain why it was said there"
+    ),
+    "Traces of this project": (
+        "Every trace is kept here. A click opens one; Ctrl+click chooses several, to compare or to find what they share"
+    ),
+}
+
+
+def explain(window: QWidget) -> None:
+    """Give every control of the table its tool tip, where it has none of its own."""
+    for widget in window.findChildren(QWidget):
+        words = MEANING.get(widget.accessibleName())
+        if words and not widget.toolTip():
+            widget.setToolTip(tip(words))
