@@ -67,7 +67,7 @@ class BeforeAfter(QSplitter):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(Qt.Orientation.Horizontal, parent)
         self.setChildrenCollapsible(False)
-        self.facts = Figures("The target before and after", ("Target", "Before", "After", "Change"))
+        self.facts = Figures("The target before and after", ("Target", "Before", "After", "Change"), whole_names=True)
         self.tokens = Figures(
             "Tokens before and after",
             ("Token", "Before", "After", "Logit", "Rank"),

@@ -35,7 +35,7 @@ class CircuitView(QSplitter):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(Qt.Orientation.Horizontal, parent)
         self.setChildrenCollapsible(False)
-        self.facts = Figures("The circuit’s figures", ("", "Watched", "Probability"))
+        self.facts = Figures("The circuit’s figures", ("", "Watched", "Probability"), whole_names=True)
         self.necessity, self.sufficiency = Controls(), Controls()
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)

@@ -263,13 +263,13 @@ class ExperimentDesk(QObject):
         """Continue the prompt with what the draft says, and without."""
         title = self._title()
         if title:
-            self.start("Continuing the prompt", continue_text, self.draft, title)
+            self.start("Continuing the prompt", continue_text, self.draft, f"Text: {title}")
 
     def sweep(self, over: Literal["doses", "layers"]) -> None:
         """Run the draft at many doses, or with many ranges of layers held."""
         title = self._title()
         if title:
-            self.start(f"Sweeping {over}", sweep_change, self.draft, over, title)
+            self.start(f"Sweeping {over}", sweep_change, self.draft, over, f"{over.capitalize()}: {title}")
 
     def groups(self) -> list[tuple[str, tuple[FeatureAt, ...]]]:
         """Name and features of each supernode that holds features."""

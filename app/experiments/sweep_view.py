@@ -38,7 +38,10 @@ class SweepView(QSplitter):
         meaning = ("", "How far the watched number moved", "How far it was predicted to move", "Of the watched token",
                    "Over the whole vocabulary, in nats")  # fmt: skip
         self.table = Figures(
-            f"Change by {word.lower()} as a table", (word, "Measured", "Predicted", "Probability", "KL"), meaning
+            f"Change by {word.lower()} as a table",
+            (word, "Measured", "Predicted", "Probability", "KL"),
+            meaning,
+            whole_names=True,
         )
         self.addWidget(self.plot)
         self.addWidget(self.table)

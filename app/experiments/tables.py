@@ -44,7 +44,13 @@ class Figures(QTreeWidget):
     """Rows of words; the first column is a name, the others figures."""
 
     def __init__(
-        self, name: str, titles: Sequence[str], tips: Sequence[str] = (), parent: QWidget | None = None
+        self,
+        name: str,
+        titles: Sequence[str],
+        tips: Sequence[str] = (),
+        parent: QWidget | None = None,
+        *,
+        whole_names: bool = False,
     ) -> None:
         super().__init__(parent)
         self.setAccessibleName(name)
@@ -56,9 +62,11 @@ class Figures(QTreeWidget):
         header = self.header()
         header.setStretchLastSection(False)
         header.setMinimumSectionSize(LEAST_LETTERS * self.fontMetrics().averageCharWidth())
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        # Names that a person gave give way to the figures; the few that are ours are shown whole.
+        mode = QHeaderView.ResizeMode
+        header.setSectionResizeMode(0, mode.ResizeToContents if whole_names else mode.Stretch)
         for column in range(1, len(titles)):
-            header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+            header.setSectionResizeMode(column, mode.ResizeToContents)
             self.headerItem().setTextAlignment(column, RIGHT)
         for column, words in enumerate(tips):
             self.headerItem().setToolTip(column, tip(words))

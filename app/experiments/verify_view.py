@@ -29,7 +29,7 @@ class VerifyView(QSplitter):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(Qt.Orientation.Horizontal, parent)
         self.setChildrenCollapsible(False)
-        self.parts = Figures("Parts of the verdict", ("Part", "Found", "Needed", ""))
+        self.parts = Figures("Parts of the verdict", ("Part", "Found", "Needed", ""), whole_names=True)
         self.edges = Scatter("Predicted and measured small changes", "predicted", "measured")
         self.layers = Lines("Cosine by layer", "layers above the change", "cosine")
         self.influence = Scatter("Influence and effect", "influence", "effect", diagonal=False)

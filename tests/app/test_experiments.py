@@ -394,3 +394,15 @@ def test_sweeps_groups_and_the_verdict_of_a_graph(ready: MainWindow, qtbot: QtBo
     matrix = rows(page.views["matrix"].table)  # type: ignore[attr-defined]
     assert [row[0] for row in matrix] == ["early", "late"]
     assert matrix[0][1] == "" and matrix[0][2].endswith(" %")
+
+
+def test_a_search_that_is_cancelled_keeps_nothing(ready: MainWindow, qtbot: QtBot) -> None:
+    window = ready
+    traced(window, qtbot, "The capital of Texas is")
+    window.registry.run("experiment.search")
+    qtbot.waitUntil(lambda: window.host.current is not None and window.host.current.state[1] > 0.15, timeout=SECONDS)
+    window.registry.run("trace.cancel")
+    qtbot.waitUntil(lambda: not window.host.busy, timeout=SECONDS)
+    assert window.experiments.rows() == []
+    assert window.area.experiments.stack.currentWidget() is window.area.experiments.hint
+    assert not window.area.banner.isVisible()
