@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, Signal, Slot
 
 from app.effects import EffectsDesk
 from app.engine_calls import bind, decoder_likeness
@@ -32,6 +32,13 @@ class SimilarDesk(QObject):
         self._beside = beside
         self._known: tuple[AttributionGraph, int, NDArray[np.float32]] | None = None
         self._roles: tuple[AttributionGraph, int, NDArray[np.float64]] | None = None
+        self._session.traceChanged.connect(self._another)
+
+    @Slot()
+    def _another(self) -> None:
+        """What was compared in another graph is let go, and the graph with it."""
+        self._beside.drop("similar-roles")
+        self._known = self._roles = None
 
     def known(self, node: int) -> bool:
         """Whether this node's decoder was compared with the others of the open graph."""

@@ -47,6 +47,8 @@ def used(window: MainWindow, traces: list[int], times: int) -> None:
         window.area.canvas.grab()
     session.close_trace()
     QApplication.processEvents()
+    while window.beside.busy:  # a comparison that was stopped lets go of its graph when it hears of it
+        QApplication.processEvents()
 
 
 def test_a_hundred_graphs_leave_nothing_behind(window: MainWindow) -> None:
