@@ -16,7 +16,7 @@ import pytest
 from tests.bundle.drive import Program, alone, display, until
 
 BUNDLE = Path(os.environ["LOUPE_BUNDLE"]).absolute()
-PROMPT = "The largest planet is"
+PROMPT = "The capital of Texas is"
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_the_command_line_traces_without_a_network(home: Path, tmp_path: Path) -
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(report.read_text())
-    assert found["top_tokens"][0]["token"] == " Jupiter"
+    assert found["top_tokens"][0]["token"] == " Austin"
     assert found["conservation_error"] <= found["conservation_bound"]
 
 
@@ -74,20 +74,20 @@ def test_a_person_traces_pins_saves_and_finds_it_again(
     program.keys("ctrl+2", "Down", "Down", "ctrl+1", "p")
     until(lambda: counted(unsaved(), "pin") == 1, "a pin in the project")
     program.picture(tmp_path / "pinned.png")
-    saved = tmp_path / "Jupiter.loupe"
+    saved = tmp_path / "Austin.loupe"
     program.keys("ctrl+shift+s")
     program.window("Save as")
     program.keys("ctrl+a")
     program.type(str(saved))
     program.keys("Return")
-    program.window("Jupiter")
+    program.window("Austin")
     program.keys("ctrl+q")
     assert program.end() == 0
     assert (counted(saved, "trace"), counted(saved, "pin")) == (1, 1)
     assert unsaved() is None
 
     again = Program(BUNDLE, home, screen, str(saved))
-    again.window("Jupiter")
+    again.window("Austin")
     warm = time.monotonic() - again.began
     again.keys("ctrl+1", "ctrl+z")
     until(lambda: counted(saved, "pin") == 0, "the pin to be taken back")
@@ -95,7 +95,7 @@ def test_a_person_traces_pins_saves_and_finds_it_again(
     assert again.end() == 0
 
     restored = Program(BUNDLE, home, screen)
-    restored.window("Jupiter")
+    restored.window("Austin")
     restored.keys("ctrl+q")
     assert restored.end() == 0
     assert contents() == before, "the program wrote into its own folder"
