@@ -75,7 +75,7 @@ class BeforeAfter(QSplitter):
         )
         self.addWidget(self.facts)
         self.addWidget(self.tokens)
-        self.setSizes([220, 330])
+        self.setSizes([270, 290])
 
     def show_result(self, result: dict[str, Any]) -> None:
         """Fill both tables."""
@@ -118,7 +118,7 @@ def _target_rows(one: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     before, after = float(one["probability_before"]), float(one["probability"])
     points = 100 * (after - before)
     return [
-        ("probability", probability_words(before), probability_words(after), f"{number(points)} pts"),
+        ("probability", probability_words(before), probability_words(after), f"{points:+.1f}".replace("-", "−")),
         ("logit", number(one["logit_before"]), number(one["logit"]), number(one["logit"] - one["logit_before"])),
         ("rank", f"{one['rank_before'] + 1:,}", f"{one['rank'] + 1:,}", ""),
     ]

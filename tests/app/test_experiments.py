@@ -315,7 +315,7 @@ def test_a_kept_experiment_is_read_and_its_points_select_their_nodes(
     assert isinstance(view, ChangeView)
     assert page.sentence.text() == "It fell."
     assert page.evidence.text() == "supported by intervention"
-    assert rows(view.before_after.facts)[1] == ["probability", "25.0 %", "12.5 %", "−12.5 pts"]
+    assert rows(view.before_after.facts)[1] == ["probability", "25.0 %", "12.5 %", "−12.5"]
     assert rows(view.before_after.facts)[3] == ["rank", "1", "3", ""]
     assert rows(view.predicted.table) == [["says Texas", "−1", "−1.5"], ["␣Austin", "−2", "−2.25"]]
     assert "Correlation 1.00, same sign 100%, slope 1.20" in view.predicted.said.text()
