@@ -185,7 +185,9 @@ def _curves(
     """
     always = error_changes(case, spec.errors)
     each = [(one,) for one in baseline.ablated(universe)]
-    matters = dict(zip(universe, -np.abs(predicted_changes(case, each, spec.settings)[:, 0]), strict=True))
+    matters = dict(
+        zip(universe, -np.abs(predicted_changes(case, each, spec.settings, cancel=cancel)[:, 0]), strict=True)
+    )
     inside = set(spec.features)
     order = sorted(universe, key=lambda one: (one not in inside, matters[one]))
     sizes = curve_sizes(len(order))
