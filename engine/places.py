@@ -36,6 +36,11 @@ def unsaved_folder() -> Path:
     return _place("data", platformdirs.user_data_dir(APP_NAME, appauthor=False)) / "unsaved"
 
 
+def indexes_folder() -> Path:
+    """Where feature indexes lie that were made or put there by the person, and the pages that others published."""
+    return _place("data", platformdirs.user_data_dir(APP_NAME, appauthor=False)) / "indexes"
+
+
 def log_file() -> Path:
     """The log that error messages point to."""
     return _place("log", platformdirs.user_log_dir(APP_NAME, appauthor=False)) / "circuit-loupe.log"

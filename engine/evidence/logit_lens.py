@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from engine.evidence.decoders import decoder_vectors
 from engine.evidence.effects import LogitEffects
@@ -22,17 +23,21 @@ def logit_effects(
     The feature's decoder vector times `activation`, through the post-norm's and the final norm's gains (their
     denominators, which depend on the prompt, left out) and the unembedding, against the mean logit.
     """
-    weights = model.weights
     with torch.no_grad():
         vector = decoder_vectors(model, features, layer, [feature])[0] * activation
-        norm = weights.final_norm
-        if norm.centred:
-            vector = vector - vector.mean()
-        read = (vector * norm.gain.to(vector.dtype))[None]
-        effects = (read @ weights.unembed.to(vector.dtype).T)[0] - (read @ weights.unembed_mean.to(vector.dtype))[0]
+        effects = logit_changes(model, vector[None])[0]
         high, low = effects.topk(k), (-effects).topk(k)
     text = model.tokenizer.token_text
     return LogitEffects(
         top=tuple((text(int(i)), float(v)) for i, v in zip(high.indices, high.values, strict=True)),
         bottom=tuple((text(int(i)), -float(v)) for i, v in zip(low.indices, low.values, strict=True)),
     )
+
+
+def logit_changes(model: LanguageModel, vectors: Tensor) -> Tensor:
+    """(n, V) change of every logit against their mean, for vectors (n, d) written into the residual stream."""
+    weights, norm = model.weights, model.weights.final_norm
+    if norm.centred:
+        vectors = vectors - vectors.mean(-1, keepdim=True)
+    read = vectors * norm.gain.to(vectors.dtype)
+    return read @ weights.unembed.to(vectors.dtype).T - (read @ weights.unembed_mean.to(vectors.dtype))[:, None]

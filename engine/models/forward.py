@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.models.attention import LayerCache, attend
-from engine.models.mlp import mlp
+from engine.models.mlp import neurons, written_by
 from engine.models.norms import normalise
 from engine.models.weights import LayerWeights, ModelWeights, NormWeights, wide
 from engine.progress import checkpoint
@@ -26,13 +26,14 @@ from engine.progress import checkpoint
 
 @dataclass(frozen=True)
 class BlockValues:
-    """What one block computed, (B, T, d) each, in float32 or wider."""
+    """What one block computed, (B, T, d) each, in float32 or wider, but for the neurons."""
 
     pre: Tensor  # residual stream before the block
     attention: Tensor  # what attention writes, before any post-norm
     pattern: Tensor | None  # (B, H, T, S)
     mid: Tensor  # residual stream that the MLP reads: after attention, or `pre` where both run in parallel
     mlp_input: Tensor  # after the norm, before it is rounded to the model's format
+    neurons: Tensor  # (B, T, m) what goes into the down projection, in the model's own format
     mlp_output: Tensor  # before any post-norm
     post: Tensor  # residual stream after the block
 
@@ -84,9 +85,10 @@ def run_block(
     mid = x if layer.parallel else after
     checkpoint(cancel)
     mlp_input = normalise(layer.mlp_norm, mid)
-    mlp_output = mlp(layer.mlp, mlp_input.to(dtype)).to(x.dtype)
+    hidden = neurons(layer.mlp, mlp_input.to(dtype))
+    mlp_output = written_by(layer.mlp, hidden).to(x.dtype)
     post = after + _joined(mlp_output, layer.mlp_post_norm)
-    return BlockValues(x, attention, pattern, mid, mlp_input, mlp_output, post)
+    return BlockValues(x, attention, pattern, mid, mlp_input, hidden, mlp_output, post)
 
 
 def run(

@@ -25,6 +25,6 @@ def neurons(w: MlpWeights, x: Tensor) -> Tensor:
     return phi(up) if w.w_gate is None else phi(functional.linear(x, w.w_gate, w.b_gate)) * up
 
 
-def mlp(w: MlpWeights, x: Tensor) -> Tensor:
-    """(..., d) what the MLP writes for x (..., d), before any post-norm."""
-    return functional.linear(neurons(w, x), w.w_down, w.b_down)
+def written_by(w: MlpWeights, hidden: Tensor) -> Tensor:
+    """(..., d) what the MLP writes for its neurons (..., m), before any post-norm."""
+    return functional.linear(hidden, w.w_down, w.b_down)

@@ -57,6 +57,8 @@ class TinyTokenizer:
 
     vocab_size = 40
     eos_ids = frozenset[int]()
+    bos_id = 0
+    has_chat_template = False
 
     def encode(self, prompt: Prompt) -> list[int]:
         if prompt.token_ids is not None:

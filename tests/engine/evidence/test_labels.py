@@ -1,0 +1,129 @@
+"""Rules find what was planted, score it as counting by hand does, and give no label where there is nothing to find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engine.evidence.labels import NEAR_BEFORE, LabelEvidence, Vocabulary, automatic_labels, vocabulary_of
+
+WORDS = ["the", "of", "Texas", "Austin", "river", "bank", "king", "queen", *[f"word{chr(97 + i)}" for i in range(22)]]
+WORDS = [word if word.isalpha() else "x" for word in WORDS]
+PEAK = NEAR_BEFORE
+COLUMNS, EXAMPLES = 40, 16
+
+
+@pytest.fixture(scope="module")
+def vocabulary() -> Vocabulary:
+    """Each word with and without a blank in front: the same form. "the" and "of" are half of the corpus."""
+    texts = [*WORDS, *(f" {word}" for word in WORDS)]
+    generator = np.random.default_rng(0)
+    share = np.full(len(texts), 0.5 / (len(texts) - 4))
+    share[[0, 1, 30, 31]] = 0.125
+    return vocabulary_of(texts, generator.choice(len(texts), 60_000, p=share).astype(np.uint32))
+
+
+def examples(vocabulary: Vocabulary, plant: Callable[[NDArray[np.int64]], None]) -> LabelEvidence:
+    generator = np.random.default_rng(1)
+    around = generator.choice(
+        len(vocabulary.texts), (COLUMNS, EXAMPLES, NEAR_BEFORE + 2), p=vocabulary.share / vocabulary.share.sum()
+    )
+    plant(around)
+    raised = generator.integers(0, len(vocabulary.texts), (COLUMNS, 10))
+    return LabelEvidence(around, raised)
+
+
+def number(vocabulary: Vocabulary, word: str) -> int:
+    return vocabulary.texts.index(word)
+
+
+def test_case_and_blanks_do_not_make_another_word(vocabulary: Vocabulary) -> None:
+    assert vocabulary.form[2] == vocabulary.form[32] == number(vocabulary, "texas")
+    assert vocabulary.share.sum() == pytest.approx(1.0)
+    assert vocabulary.share[number(vocabulary, "the")] == pytest.approx(0.25, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("offset", "rule", "text"),
+    [(0, "token", "“texas”"), (-1, "previous", "after “texas”"), (1, "next", "before “texas”")],
+)
+def test_a_planted_token_is_found_and_scored(vocabulary: Vocabulary, offset: int, rule: str, text: str) -> None:
+    texas = number(vocabulary, "texas")
+
+    def plant(around: NDArray[np.int64]) -> None:
+        around[7, :, PEAK + offset] = texas
+        around[7, 1, PEAK + offset] = number(vocabulary, "queen")  # one of the eight held-out ones
+
+    evidence = examples(vocabulary, plant)
+    labels = automatic_labels(evidence, vocabulary)
+    found = labels[7]
+    assert found is not None
+    assert (found.rule, found.text) == (rule, text)
+    assert found.score == pytest.approx((1 + 7 / 8 - vocabulary.share[texas]) / 2, abs=1e-3)
+    assert 0.2 < found.control < 0.65  # other labels, some of them common words
+    assert sum(one is not None for one in labels) <= 2  # chance alone labels next to nothing
+
+
+def test_a_common_token_is_no_label(vocabulary: Vocabulary) -> None:
+    """Half of all peaks on "the" says little where a quarter of all tokens are."""
+
+    def plant(around: NDArray[np.int64]) -> None:
+        around[3, ::3, PEAK] = number(vocabulary, "the")
+
+    assert automatic_labels(examples(vocabulary, plant), vocabulary)[3] is None
+
+
+def test_a_label_that_holds_for_all_features_is_none(vocabulary: Vocabulary) -> None:
+    """The shuffled control scores as high as the label itself."""
+
+    def plant(around: NDArray[np.int64]) -> None:
+        around[:, :, PEAK] = number(vocabulary, "texas")
+
+    assert not any(automatic_labels(examples(vocabulary, plant), vocabulary))
+
+
+def test_a_label_must_hold_for_examples_it_was_not_found_on(vocabulary: Vocabulary) -> None:
+    def plant(around: NDArray[np.int64]) -> None:
+        around[5, ::2, PEAK] = number(vocabulary, "texas")
+
+    assert automatic_labels(examples(vocabulary, plant), vocabulary)[5] is None
+
+
+def test_say_holds_where_the_next_token_is_what_is_raised(vocabulary: Vocabulary) -> None:
+    austin = number(vocabulary, "austin")
+
+    def plant(around: NDArray[np.int64]) -> None:
+        around[9, :, PEAK + 1] = austin
+
+    evidence = examples(vocabulary, plant)
+    evidence.raised[9] = -1
+    evidence.raised[9, 0] = austin
+    found = automatic_labels(evidence, vocabulary)[9]
+    assert found is not None
+    assert (found.rule, found.text) == ("say", "say “austin”")
+
+
+def test_a_rare_word_of_the_context_is_found(vocabulary: Vocabulary) -> None:
+    king = number(vocabulary, "king")
+    rare = Vocabulary(vocabulary.form, vocabulary.texts, vocabulary.share.copy(), vocabulary.is_word)
+    rare.share[king] = 1e-4
+
+    def plant(around: NDArray[np.int64]) -> None:
+        around[around == king] = number(vocabulary, "the")
+        for example in range(EXAMPLES):
+            around[2, example, example % 5] = king
+
+    found = automatic_labels(examples(vocabulary, plant), rare)[2]
+    assert found is not None
+    assert (found.rule, found.text) == ("context", "about “king”")
+
+
+def test_too_few_examples_give_no_label(vocabulary: Vocabulary) -> None:
+    def plant(around: NDArray[np.int64]) -> None:
+        around[7, :, PEAK] = number(vocabulary, "texas")
+        around[7, 6:] = -1
+
+    assert automatic_labels(examples(vocabulary, plant), vocabulary)[7] is None
