@@ -28,3 +28,8 @@ def neurons(w: MlpWeights, x: Tensor) -> Tensor:
 def written_by(w: MlpWeights, hidden: Tensor) -> Tensor:
     """(..., d) what the MLP writes for its neurons (..., m), before any post-norm."""
     return functional.linear(hidden, w.w_down, w.b_down)
+
+
+def mlp(w: MlpWeights, x: Tensor) -> Tensor:
+    """(..., d) what the MLP writes for x (..., d), before any post-norm."""
+    return written_by(w, neurons(w, x))
