@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from engine.interventions.case import Case
     from engine.models.language_model import LanguageModel
     from engine.models.tokens import ModelTokenizer
-    from engine.projects import Asked, Project
+    from engine.projects import Asked, Project, Rerun
     from engine.tracing import Trace
 
 NEURONS = "neurons"
@@ -272,6 +272,17 @@ def read_trace(
         found[trace] = project.load_graph(trace)
         warm(found[trace])
     return found
+
+
+def rerun_trace(
+    state: EngineState, project: Project, trace: int, features: str, progress: Progress, cancel: threading.Event
+) -> Rerun:
+    """Trace again what a project kept, with the loaded model, and compare; nothing is written."""
+    from engine.progress import part
+    from engine.projects import rerun
+
+    dictionary = loaded_features(state, features, False, part(progress, 0.0, 0.05), cancel)
+    return rerun(project, trace, state.require(), dictionary, part(progress, 0.05, 1.0), cancel)
 
 
 def warm(graph: AttributionGraph) -> None:

@@ -23,6 +23,7 @@ from app.commands.look import Look
 from app.commands.model_choice import ModelChoice
 from app.commands.project_files import ProjectFiles
 from app.commands.settings import Settings
+from app.commands.trace_again import TraceAgain
 from app.commands.tree import TreeHands
 from app.comparison_desk import ComparisonDesk
 from app.downloads import Downloads
@@ -99,6 +100,7 @@ class MainWindow(QMainWindow):
         self.files, self.hands, self.tree_hands = ProjectFiles(self), Hands(self), TreeHands(self)
         self.comparing, self.circuit_hands = Comparing(self), CircuitHands(self)
         self.exports, self.experiment_hands = Exports(self), ExperimentHands(self)
+        self.trace_again = TraceAgain(self)
         self.graph_files, self.special = GraphFiles(self), SpecialTargets(self)
         self.models, self.look = ModelChoice(self), Look(self, app)
         self.settings = Settings(self)

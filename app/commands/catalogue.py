@@ -83,6 +83,9 @@ def _trace(window: MainWindow) -> list[Command]:
                 tip="Trace why the model says what it says next"),
         Command("trace.feature", "Trace t&his feature", TRACE, window.feature_trace.run, (), "trace",
                 window.feature_trace.can_run, tip="Trace what made the selected feature active"),
+        Command("trace.rerun", "&Run this trace again", TRACE, window.trace_again.run, (), "redo",
+                window.trace_again.can_run, tip="Trace it once more, and say whether the graph is the same and what "
+                "has changed since; nothing is written"),
         Command("trace.generate", "&Generate", TRACE, window.run_generate, ("Ctrl+Shift+Return",), "generate",
                 asked.can_run, tip="Let the model continue the prompt"),
         Command("trace.cancel", "&Cancel", TRACE, runs.host.cancel, ("Ctrl+.",), "stop", asked.is_busy,

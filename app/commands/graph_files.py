@@ -10,7 +10,7 @@ from app.dialogs import Ask
 from app.dropped_files import GRAPH_ENDINGS
 from app.engine_calls import bind, read_graph
 from app.jobs import Failure, Outcome, Value
-from app.panels.import_sheet import ImportSheet, import_sentences
+from app.panels.list_sheet import ListSheet
 from engine.cli.import_graph import store
 from engine.errors import LoupeError
 from engine.graphs.formats import GraphFile
@@ -61,4 +61,19 @@ class GraphFiles:
                 session.refresh()
             return
         session.refresh(number)
-        ImportSheet(path.name, import_sentences(file), self.window).open_beside()
+        ListSheet("Imported", path.name, import_sentences(file), self.window).open_beside()
+
+
+def import_sentences(file: GraphFile) -> list[str]:
+    """What was read, then what was repaired, then what could not be checked."""
+    graph = file.graph
+    added = (len(file.pins), "pin"), (len(file.groups), "group"), (len(file.labels), "label")
+    came = ", ".join(f"{count:,} {what}" if count == 1 else f"{count:,} {what}s" for count, what in added)
+    sentences = [
+        f"Read as {file.form}: {graph.n_nodes:,} nodes, {graph.n_edges:,} edges.",
+        f"With it came {came}.",
+    ]
+    sentences += [f"Repaired: {sentence}" for sentence in file.repairs]
+    if graph.meta.get("conservation_error") is None:
+        sentences.append("Conservation was not checked; the file does not have what that needs.")
+    return sentences

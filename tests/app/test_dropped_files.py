@@ -10,7 +10,7 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
-from app.panels.import_sheet import ImportSheet
+from app.panels.list_sheet import ListSheet
 from app.window import MainWindow
 from engine.graphs import AttributionGraph
 from engine.graphs.formats import save_npz, write_csv, write_graphml
@@ -39,7 +39,7 @@ def drop(window: MainWindow, qtbot: QtBot, *paths: Path) -> None:
     event = QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, data, BUTTON, KEYS)
     QApplication.sendEvent(window, event)
     qtbot.waitUntil(lambda: not window.host.busy, timeout=20_000)
-    for sheet in window.findChildren(ImportSheet):
+    for sheet in window.findChildren(ListSheet):
         sheet.close()
 
 

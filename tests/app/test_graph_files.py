@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from app.dialogs import Ask
-from app.panels.import_sheet import ImportSheet
+from app.panels.list_sheet import ListSheet
 from app.window import MainWindow
 from engine.graphs import AttributionGraph
 from engine.graphs.formats import read_graph_file, save_npz
@@ -29,8 +29,8 @@ def wait_until_idle(qtbot: QtBot, window: MainWindow) -> None:
     qtbot.waitUntil(lambda: not window.host.busy, timeout=20_000)
 
 
-def sheet(window: MainWindow) -> ImportSheet:
-    found = window.findChild(ImportSheet)
+def sheet(window: MainWindow) -> ListSheet:
+    found = window.findChild(ListSheet)
     assert found is not None
     return found
 
@@ -92,7 +92,7 @@ def test_a_file_that_is_no_graph_is_one_sentence(
     wait_until_idle(qtbot, window)
     assert words in window.start.banner.sentence.text()
     assert window.session.project is None
-    assert window.findChild(ImportSheet) is None
+    assert window.findChild(ListSheet) is None
 
 
 def test_a_project_that_can_only_be_read_takes_no_import(window: MainWindow, arrays: Path, tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_name_without_an_ending_is_json(
 
 
 def test_the_sheet_shows_text_of_files_as_it_is(window: MainWindow) -> None:
-    shown = ImportSheet("<b>file</b>", ["Repaired: <i>x</i>"], window)
+    shown = ListSheet("Imported", "<b>file</b>", ["Repaired: <i>x</i>"], window)
     item = shown.list.item(0)
     assert item is not None
     assert item.text() == "Repaired: <i>x</i>"
