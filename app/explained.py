@@ -53,7 +53,11 @@ MEANING = {
     ),
     "Kind of node": "Find features, embeddings, errors, biases or logits only",
     "Label of the selected node": (
-        "Your name for the selected node; Enter keeps it, everywhere this feature appears (L)"
+        "Your name for the selected node; Enter keeps it, in this trace or everywhere as chosen beside it (L)"
+    ),
+    "Where the label holds": (
+        "In this trace only, or everywhere: in every trace of this project that has the feature. A label of the trace "
+        "goes before one that holds everywhere"
     ),
     "Last layer that is held": "The last layer of the range in which what the changes write is held",
     "Lowest layer": "Find nodes from this layer up",

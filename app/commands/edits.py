@@ -51,11 +51,13 @@ class Edits:
         """Pin a node, or take its pin away."""
         return self.unpin([node]) if node in self.session.annotations.pins else self.pin([node])
 
-    def label(self, node: int, text: str) -> bool:
-        """Name a node; an empty text takes the name away."""
-        text = " ".join(text.split())
-        if text == self.session.annotations.labels.get(node, ""):
+    def label(self, node: int, text: str, *, everywhere: bool = False) -> bool:
+        """Name a node in this trace, or its feature everywhere; an empty text takes the name away."""
+        text, present = " ".join(text.split()), self.session.annotations
+        if text == present.labels.get(node, "") and (not text or everywhere == (node in present.everywhere)):
             return False
+        if everywhere:
+            return self._write("inspector", lambda project, trace: project.label_everywhere(trace, node, text))
         return self._write("inspector", lambda project, trace: project.set_label(trace, node, text))
 
     # ---- groups ------------------------------------------------------------------------------------------------

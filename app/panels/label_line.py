@@ -6,7 +6,16 @@ from datetime import datetime
 
 from PySide6.QtCore import QPoint, Qt, Slot
 from PySide6.QtGui import QAction, QKeyEvent
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QLineEdit,
+    QMenu,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from app.commands import Edits, Registry
 from app.panels.plain import MutedLabel
@@ -17,6 +26,7 @@ from engine.projects.label_rows import LabelVersion
 
 GIVERS = {"person": "a person", "imported": "the file it was imported from", "automatic": "an automatic labeller"}
 LONGEST = 60
+SCOPES = ("in this trace", "everywhere")
 
 
 class LabelEdit(QLineEdit):
@@ -46,25 +56,34 @@ class LabelLine(QWidget):
         self.edit.setPlaceholderText("What does it stand for? (L)")
         self.edit.setAccessibleName("Label of the selected node")
         self.edit.setMaxLength(200)
+        self.scope = QComboBox()
+        self.scope.setObjectName("label-scope")
+        self.scope.addItems(list(SCOPES))
+        self.scope.setAccessibleName("Where the label holds")
+        self.scope.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.given = MutedLabel("", wrap=True)
         self.history = QToolButton()
         self.history.setDefaultAction(registry.action("edit.label_history"))
         self.history.setAccessibleName("Labels it had before")
         self.menu = QMenu(self)
         self._node = -1
-        below = QHBoxLayout()
+        self._everywhere = False  # where the next label is meant to hold: as the person chose last
+        above, below = QHBoxLayout(), QHBoxLayout()
+        above.addWidget(self.edit, 1)
+        above.addWidget(self.scope)
         below.addWidget(self.given, 1)
         below.addWidget(self.history)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
-        column.addWidget(self.edit)
+        column.addLayout(above)
         column.addLayout(below)
         self.edit.editingFinished.connect(self.finish)
+        self.scope.activated.connect(self._scope_chosen)
         self.menu.triggered.connect(self._chosen)
 
     def show_node(self, node: int) -> None:
-        """Show the label of a node, and who gave it."""
+        """Show the label of a node, where it holds, and who gave it."""
         if self._node != node:
             self.finish()
         annotations = self.session.annotations
@@ -74,10 +93,26 @@ class LabelLine(QWidget):
             self.edit.setText(text)
         self._node = node
         self.edit.setEnabled(self.session.can_edit)
-        self.given.setText(f"given by {GIVERS[annotations.sources.get(node, 'person')]}" if text else "")
-        self.given.setVisible(bool(text))
+        self.scope.setVisible(self.can_hold_everywhere())
+        self.scope.setEnabled(self.session.can_edit)
+        self.scope.setCurrentIndex(int(node in annotations.everywhere if text else self._everywhere))
+        said = [f"given by {GIVERS[annotations.sources.get(node, 'person')]}"] if text else []
+        if node in annotations.hidden:
+            said.append(f"everywhere else “{visible_text(annotations.hidden[node], LONGEST)}”")
+        self.given.setText("; ".join(said))
+        self.given.setVisible(bool(said))
         # A label that is the first one has no history worth a button.
         self.history.setVisible(len(self.versions()) > 1)
+
+    def can_hold_everywhere(self) -> bool:
+        """Whether the node is a feature of a dictionary that can be told from others."""
+        session = self.session
+        if session.project is None or session.trace_id is None or self._node < 0:
+            return False
+        try:
+            return session.project.feature_labels.key_of(session.trace_id, self._node) is not None
+        except LoupeError:
+            return False  # the next edit says what happened to the file
 
     def versions(self) -> list[LabelVersion]:
         """Every label the node was given, oldest first; those that were undone left out."""
@@ -87,18 +122,22 @@ class LabelLine(QWidget):
         try:
             return session.project.label_versions(session.trace_id, self._node)
         except LoupeError as error:
-            session.report_problem("inspector", error.sentence, "file.save_as")
+            session.report_error("inspector", error)
             return []
 
     def show_history(self) -> None:
         """List the labels the node had, the newest first; choosing one gives it again."""
         self.menu.clear()
-        for number, version in enumerate(reversed(self.versions())):
+        shown = self.edit.before
+        for version in reversed(self.versions()):
             words = f"“{visible_text(version.text, LONGEST)}”" if version.text else "taken away"
-            by = f"{GIVERS[version.source]}, {_when(version.given)}"
-            action = self.menu.addAction(f"{words}\t{by}".replace("&", "&&"))
-            action.setData(version.text)
-            action.setEnabled(number > 0 and bool(version.text) and self.session.can_edit)
+            where = ", ".join([*(["everywhere"] if version.everywhere else []), _when(version.given)])
+            action = self.menu.addAction(f"{words}\t{GIVERS[version.source]}, {where}".replace("&", "&&"))
+            action.setData((version.text, version.everywhere))
+            is_present = version.text == shown and version.everywhere == (
+                self._node in self.session.annotations.everywhere
+            )
+            action.setEnabled(bool(version.text) and not is_present and self.session.can_edit)
         corner = self.edit.mapToGlobal(QPoint(0, self.edit.height()))
         self.menu.popup(corner)
         self.menu.setFocus(Qt.FocusReason.PopupFocusReason)
@@ -107,16 +146,29 @@ class LabelLine(QWidget):
         """Write what was typed."""
         if self._node >= 0 and self.edit.text() != self.edit.before:
             self.edit.before = self.edit.text()
-            self.edits.label(self._node, self.edit.text())
+            self._give(self.edit.text())
 
     def leave(self) -> None:
         """Another trace comes: a label still being typed is for the node of this one, and no number holds any more."""
         self.finish()
         self._node = -1
 
+    def _give(self, text: str) -> None:
+        everywhere = self.scope.currentIndex() == 1 and self.can_hold_everywhere()
+        self.edits.label(self._node, text, everywhere=everywhere)
+
+    @Slot(int)
+    def _scope_chosen(self, index: int) -> None:
+        """A label that is there holds where it is chosen to from now on; without one, the next label will."""
+        self._everywhere = index == 1
+        if self.edit.text().strip():
+            self.edit.before = self.edit.text()
+            self._give(self.edit.text())
+
     @Slot(QAction)
     def _chosen(self, action: QAction) -> None:
-        self.edits.label(self._node, str(action.data()))
+        text, everywhere = action.data()
+        self.edits.label(self._node, str(text), everywhere=bool(everywhere))
 
 
 def _when(given: str) -> str:

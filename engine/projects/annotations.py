@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import sqlite_utils
 
@@ -17,6 +18,9 @@ from engine.projects.history import Edit
 from engine.projects.label_rows import LabelKey, label_changes
 from engine.projects.rows import RowChange, added, key_of, read_row, removed
 from engine.projects.texts import MAX_NAME, MAX_NOTE, asked_source, clean_text, counted, known_source, short
+
+if TYPE_CHECKING:
+    from engine.projects.feature_labels import FeatureLabel
 
 PlaceKey = int | str
 
@@ -32,6 +36,23 @@ class Annotations:
     positions: dict[PlaceKey, tuple[float, float]]  # where a person put a node (its number) or anything else (a text)
     # Who gave a label, where it was not a person: "imported" or "automatic".
     sources: dict[int, str] = field(default_factory=dict)
+    # Nodes whose label above holds for their feature everywhere, and labels of that kind which one of this trace hides.
+    everywhere: frozenset[int] = frozenset()
+    hidden: dict[int, str] = field(default_factory=dict)
+
+    def with_everywhere(self, labels: Mapping[int, FeatureLabel]) -> Annotations:
+        """The same with labels that hold everywhere, by node; a label in the trace itself goes before them."""
+        shown = {node: label for node, label in labels.items() if node not in self.labels}
+        return replace(
+            self,
+            labels=dict(sorted({**self.labels, **{node: label.text for node, label in shown.items()}}.items())),
+            sources={
+                **self.sources,
+                **{node: label.source for node, label in shown.items() if label.source != "person"},
+            },
+            everywhere=frozenset(shown),
+            hidden={node: label.text for node, label in labels.items() if node in self.labels},
+        )
 
 
 def read_annotations(db: sqlite_utils.Database, trace: int) -> Annotations:

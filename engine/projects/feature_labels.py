@@ -19,6 +19,8 @@ from engine.projects.texts import MAX_NAME, asked_source, clean_text, counted, k
 
 _LARGEST = 2**31 - 1
 _LONGEST_IDENTITY = 200
+_MOST_KNOWN = 16  # traces whose features are kept in memory
+_Places = dict[tuple[int, int], list[int]]  # the nodes of a feature, by layer and number
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class FeatureLabels:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._known: dict[int, tuple[str | None, _Places]] = {}
 
     def all(self, dictionary: str | None = None) -> list[FeatureLabel]:
         """Every label, or those of one dictionary, by dictionary, layer and feature."""
@@ -84,18 +87,36 @@ class FeatureLabels:
     def of_trace(self, trace: int) -> dict[int, FeatureLabel]:
         """The labels of a trace's feature nodes, by node number. A label in the trace itself goes before them."""
         with self._ledger.reading() as db:
+            if db.conn.execute("SELECT 1 FROM feature_label LIMIT 1").fetchone() is None:
+                return {}
+            identity, nodes = self._features_of(db, trace)
+            labels = [] if identity is None else self.all(identity)
+        found = {node: label for label in labels for node in nodes.get((label.layer, label.feature), ())}
+        return dict(sorted(found.items()))
+
+    def key_of(self, trace: int, node: int) -> LabelKey | None:
+        """What a label everywhere of a node is kept under; None where it is no feature, or of no known dictionary."""
+        with self._ledger.reading() as db:
+            identity, nodes = self._features_of(db, trace)
+        if identity is None:
+            return None
+        at = next((feature for feature, places in nodes.items() if node in places), None)
+        return None if at is None else LabelKey(dictionary=identity, layer=at[0], feature=at[1])
+
+    def _features_of(self, db: sqlite_utils.Database, trace: int) -> tuple[str | None, _Places]:
+        """The dictionary of a trace, and the nodes of each of its features; a trace's graph never changes."""
+        if trace not in self._known:
             identity = dictionary_identity(traces.read_report(db, trace))
-            if identity is None:
-                return {}
-            found = {(label.layer, label.feature): label for label in self.all(identity)}
-            if not found:
-                return {}
-            kind, layer, feature = (column.tolist() for column in traces.node_columns(db, trace))
-        return {
-            node: found[layer[node], feature[node]]
-            for node in range(len(kind))
-            if kind[node] == NodeKind.FEATURE and (layer[node], feature[node]) in found
-        }
+            places: _Places = {}
+            if identity is not None:
+                kind, layer, feature = (column.tolist() for column in traces.node_columns(db, trace))
+                for node, (one, at, number) in enumerate(zip(kind, layer, feature, strict=True)):
+                    if one == NodeKind.FEATURE:
+                        places.setdefault((at, number), []).append(node)
+            while len(self._known) >= _MOST_KNOWN:
+                del self._known[next(iter(self._known))]
+            self._known[trace] = (identity, places)
+        return self._known[trace]
 
     def nodes_of(self, trace: int, label: FeatureLabel) -> list[int]:
         """The nodes of a trace that a label is on, whatever they are called there."""

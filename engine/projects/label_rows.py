@@ -37,6 +37,7 @@ class LabelVersion:
     text: str
     source: str
     given: str
+    everywhere: bool = False  # on the feature in every trace, not on the node of one
 
 
 def label_changes(
@@ -84,13 +85,14 @@ def feature_label_row(db: sqlite_utils.Database, key: LabelKey) -> Row | None:
     return None if found is None else read_row(db, "feature_label", {"id": found[0]})
 
 
-def versions(db: sqlite_utils.Database, key: LabelKey) -> list[LabelVersion]:
-    """Every label that was given, oldest first; none of what was undone."""
-    where = " AND ".join(f"{name} = ?" for name in key.columns)
+def versions(db: sqlite_utils.Database, *keys: LabelKey) -> list[LabelVersion]:
+    """Every label that was given under any of the keys, oldest first; none of what was undone."""
+    where = " OR ".join("(" + " AND ".join(f"{name} = ?" for name in key.columns) + ")" for key in keys)
     rows = db.conn.execute(
-        f"SELECT text, source, given FROM label_version WHERE {where} ORDER BY id", list(key.columns.values())
+        f"SELECT text, source, given, trace = 0 FROM label_version WHERE {where} ORDER BY id",
+        [value for key in keys for value in key.columns.values()],
     )
-    return [LabelVersion(*row) for row in rows]
+    return [LabelVersion(text, source, given, bool(everywhere)) for text, source, given, everywhere in rows]
 
 
 def _is_version_of(change: RowChange, key: LabelKey) -> bool:

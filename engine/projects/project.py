@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import sqlite_utils
 
+from engine.errors import RequestError
 from engine.graphs.graph import AttributionGraph
 from engine.progress import Progress, silent
 from engine.projects import encoding, history, search, snapshots, traces
@@ -20,7 +21,7 @@ from engine.projects.experiments import Experiments
 from engine.projects.feature_labels import FeatureLabels
 from engine.projects.groups import GroupEdits
 from engine.projects.history import Edit, EditDone
-from engine.projects.label_rows import LabelKey, LabelVersion, versions
+from engine.projects.label_rows import LabelKey, LabelVersion, label_changes, versions
 from engine.projects.ledger import Ledger
 from engine.projects.merging import Merged, merge
 from engine.projects.opening import make_file
@@ -31,7 +32,7 @@ from engine.projects.rows import RowChange, index_text, read_row
 from engine.projects.search import SearchHit
 from engine.projects.snapshots import SnapshotRow
 from engine.projects.suggestions import Suggestions
-from engine.projects.texts import MAX_NAME, clean_text
+from engine.projects.texts import MAX_NAME, clean_text, short
 from engine.projects.traces import Asked, TraceRow
 from engine.projects.tree import Tree
 
@@ -193,9 +194,9 @@ class Project:
     # What a person adds
 
     def annotations(self, trace_id: int) -> Annotations:
-        """Pins, labels, supernodes, note and positions of a trace."""
+        """Pins, labels (of the trace, and those that hold everywhere), supernodes, note and positions of a trace."""
         with self._file.reading() as db:
-            return read_annotations(db, trace_id)
+            return read_annotations(db, trace_id).with_everywhere(self.feature_labels.of_trace(trace_id))
 
     def pin(self, trace_id: int, nodes: Sequence[int]) -> EditDone | None:
         """Pin nodes, after those already pinned. Like every edit: None if nothing changed."""
@@ -223,10 +224,29 @@ class Project:
 
         return self._edit(trace_id, work_out, merge)
 
+    def label_everywhere(self, trace_id: int, node: int, text: str, *, source: str = "person") -> EditDone | None:
+        """Name the feature of a node in every trace, and take the label away that it has in this one only.
+
+        Raises `RequestError` for a node that is no feature of a dictionary that can be told from others.
+        """
+        key = self.feature_labels.key_of(trace_id, node)
+        if key is None:
+            raise RequestError("Only features of a known dictionary have a name everywhere; name it in this trace.")
+        text = clean_text(text, MAX_NAME, "A label")
+
+        def work_out(edits: TraceEdits) -> Edit:
+            own = edits.label(node, "", self._node_name(trace_id, node), source)
+            what = "Label" if text.strip() else "Remove the label of"
+            title = f"{what} {short(self._node_name(trace_id, node) or f'node {node}')} everywhere"
+            return Edit(title, trace_id, [*label_changes(edits.db, key, text, source), *own.changes])
+
+        return self._edit(trace_id, work_out)
+
     def label_versions(self, trace_id: int, node: int) -> list[LabelVersion]:
-        """Every label a node was given in this trace, oldest first, with who gave it and when."""
+        """Every label a node was given, in this trace or everywhere, oldest first, with who gave it and when."""
         with self._file.reading() as db:
-            return versions(db, LabelKey(trace_id, node))
+            everywhere = self.feature_labels.key_of(trace_id, node)
+            return versions(db, LabelKey(trace_id, node), *([] if everywhere is None else [everywhere]))
 
     def set_note(self, trace_id: int, text: str, *, merge: str | None = None) -> EditDone | None:
         """Write the trace's note; `merge` as in `set_label`."""

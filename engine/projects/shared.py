@@ -86,8 +86,7 @@ def find_shared(
             progress("Reading the graphs", done / (len(traces) + 1))
             checkpoint(cancel)
             graph = project.load_graph(trace)
-            everywhere = {node: label.text for node, label in project.feature_labels.of_trace(trace).items()}
-            labels.append({**everywhere, **project.annotations(trace).labels})
+            labels.append(project.annotations(trace).labels)
             tokens.append(tuple(graph.tokens))
             measures.append(graph.measure)
             yield graph

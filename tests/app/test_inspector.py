@@ -155,3 +155,63 @@ def test_a_trace_without_features_of_its_own_shows_none(window: MainWindow, grap
     window.session.add_trace(as_trace(graph), "Austin", "neurons")
     window.session.select(int(graph.of_kind(NodeKind.LOGIT)[0]))
     assert not window.inspector.similar.isVisible()
+
+
+def test_a_label_holds_in_this_trace_or_everywhere(open_window: MainWindow, graph: AttributionGraph) -> None:
+    window, session = open_window, open_window.session
+    first, line = session.trace_id, window.inspector.label_line
+    node = int(graph.of_kind(NodeKind.FEATURE)[3])
+    session.add_trace(as_trace(graph), "The capital of France is → Paris", "neurons")
+    session.select(node)
+    assert line.scope.isVisible() and line.scope.currentText() == "in this trace"
+
+    def choose(words: str) -> None:
+        line.scope.setCurrentText(words)
+        line.scope.activated.emit(line.scope.currentIndex())
+
+    choose("everywhere")
+    line.edit.setText("a capital")
+    line.edit.editingFinished.emit()
+    assert session.annotations.labels == {node: "a capital"}
+    assert first is not None
+    session.open_trace(first)
+    session.select(node)
+    assert line.edit.text() == "a capital" and line.scope.currentText() == "everywhere"
+    # Wherever labels are shown, it is shown.
+    assert window.area.canvas._stage.scene.labels == {node: "a capital"}  # type: ignore[union-attr]
+    assert session.node_name(node) == "a capital"
+    assert session.circuit.labels == {node: "a capital"}
+
+    choose("in this trace")  # the label of this trace goes before the one that holds everywhere
+    line.edit.setText("Austin")
+    line.edit.editingFinished.emit()
+    assert session.annotations.labels == {node: "Austin"}
+    assert "everywhere else “a capital”" in line.given.text()
+    project = session.project
+    assert project is not None
+    assert project.annotations(2).labels == {node: "a capital"}
+    window.registry.run("edit.label_history")
+    said = [action.text() for action in line.menu.actions()]
+    line.menu.close()
+    assert [text.partition("\t")[0] for text in said] == ["“Austin”", "“a capital”", "“a capital”"]
+    assert ["everywhere" in text for text in said] == [False, False, True]
+    line.menu.actions()[2].trigger()
+    assert session.annotations.labels == {node: "a capital"} and node in session.annotations.everywhere
+    window.registry.run("edit.undo")
+    assert session.annotations.labels == {node: "Austin"}
+    line.edit.setText("")
+    line.edit.editingFinished.emit()
+    assert line.edit.text() == "a capital", "without its own label the node is called what it is called everywhere"
+
+    session.select(int(graph.of_kind(NodeKind.EMBEDDING)[0]))
+    assert not line.scope.isVisible(), "only features have a name everywhere"
+
+
+def test_a_label_that_holds_everywhere_is_found_and_gone_to(open_window: MainWindow, graph: AttributionGraph) -> None:
+    window, session = open_window, open_window.session
+    node = int(graph.of_kind(NodeKind.FEATURE)[3])
+    window.edits.label(node, "zebra", everywhere=True)
+    window.investigation.search.setText("zebra")
+    results = window.investigation.results
+    results.itemClicked.emit(results.topLevelItem(0), 0)
+    assert session.selected == node

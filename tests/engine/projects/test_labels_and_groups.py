@@ -291,3 +291,40 @@ def test_suggestions_that_cannot_be_right(project: Project, change: str) -> None
     change_file(project.path, f"UPDATE suggestion SET {change}")
     with Project.open(project.path) as again, pytest.raises(RequestError, match="is damaged"):
         again.suggestions.of_trace(1)
+
+
+def test_a_trace_shows_its_own_labels_before_those_that_hold_everywhere(project: Project) -> None:
+    first = project.add_trace(NEURONS, GRAPH, title="first")
+    second = project.add_trace(NEURONS, GRAPH, title="second")
+    other = int(GRAPH.of_kind(NodeKind.FEATURE)[3])
+    project.set_label(first, FEATURE, "here")
+    project.set_label(first, other, "only here")
+    project.feature_labels.set(IDENTITY, LAYER, NUMBER, "Texas", source="automatic")
+    here, there = project.annotations(first), project.annotations(second)
+    assert here.labels == {FEATURE: "here", other: "only here"}
+    assert (here.everywhere, here.hidden) == (frozenset(), {FEATURE: "Texas"})
+    assert there.labels == {FEATURE: "Texas"}
+    assert (there.everywhere, there.hidden, there.sources) == ({FEATURE}, {}, {FEATURE: "automatic"})
+    project.set_label(first, FEATURE, "")
+    assert project.annotations(first).labels == {FEATURE: "Texas", other: "only here"}
+
+
+def test_a_node_names_its_feature_everywhere_in_one_step(project: Project) -> None:
+    first = project.add_trace(NEURONS, GRAPH, title="first")
+    second = project.add_trace(NEURONS, GRAPH, title="second")
+    project.set_label(first, FEATURE, "here")
+    before = everything(project)
+    assert project.label_everywhere(first, FEATURE, "Texas") is not None
+    for trace in (first, second):
+        assert project.annotations(trace).labels == {FEATURE: "Texas"}
+        assert project.annotations(trace).everywhere == {FEATURE}
+    said = [(v.text, v.everywhere) for v in project.label_versions(first, FEATURE)]
+    assert said == [("here", False), ("", False), ("Texas", True)]
+    assert [v.text for v in project.label_versions(second, FEATURE)] == ["Texas"]
+    assert project.undo_title == f"Label layer {LAYER} · {NUMBER} everywhere"
+    project.undo()
+    assert everything(project) == before
+    embedding = int(GRAPH.of_kind(NodeKind.EMBEDDING)[0])
+    for trace, node in ((first, embedding), (1, FEATURE), (first, 10**6)):
+        with pytest.raises(RequestError, match="name it in this trace"):
+            project.label_everywhere(trace, node, "no")
