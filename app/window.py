@@ -15,6 +15,7 @@ from app.commands.catalogue import all_commands
 from app.commands.circuit import CircuitHands
 from app.commands.comparing import Comparing
 from app.commands.conditions import Conditions
+from app.commands.evidence import EvidenceHands
 from app.commands.experiments import ExperimentHands
 from app.commands.exports import Exports
 from app.commands.graph_files import GraphFiles
@@ -29,6 +30,7 @@ from app.comparison_desk import ComparisonDesk
 from app.downloads import Downloads
 from app.dropped_files import PROJECT_ENDING, dropped_files
 from app.effects import EffectsDesk
+from app.evidence import EvidenceDesk
 from app.experiments import ExperimentDesk, ExperimentPage
 from app.explained import explain
 from app.feature_trace import FeatureTrace
@@ -86,6 +88,7 @@ class MainWindow(QMainWindow):
         self.beside = JobHost(self)  # what needs no model, beside a running trace: files, likeness
         self.runs = Runs(self.session, self.host, self)
         self.effects = EffectsDesk(self.runs, self)
+        self.evidence = EvidenceDesk(self.runs, self.beside, self.memory, self)
         self.downloads = Downloads(self.host, self)
         self.feature_trace = FeatureTrace(self.runs)
         self.edits, self.tree_edits = Edits(self.session), TreeEdits(self.session)
@@ -99,6 +102,7 @@ class MainWindow(QMainWindow):
         self.conditions = Conditions(self.session, self.runs)
         self.files, self.hands, self.tree_hands = ProjectFiles(self), Hands(self), TreeHands(self)
         self.comparing, self.circuit_hands = Comparing(self), CircuitHands(self)
+        self.evidence_hands = EvidenceHands(self)
         self.exports, self.experiment_hands = Exports(self), ExperimentHands(self)
         self.trace_again = TraceAgain(self)
         self.graph_files, self.special = GraphFiles(self), SpecialTargets(self)
@@ -136,7 +140,9 @@ class MainWindow(QMainWindow):
         self.prompt_bar = PromptBar(self.session, self.runs, self.registry)
         self.investigation = InvestigationPanel(self.session, self.edits, self.tree_edits, self.registry)
         self.circuit = CircuitPanel(self.session, self.choice, self.edits, self.registry)
-        self.inspector = InspectorPanel(self.session, self.effects, self.beside, self.edits, self.registry)
+        self.inspector = InspectorPanel(
+            self.session, self.effects, self.evidence, self.beside, self.edits, self.registry
+        )
         self.connections = ConnectionsPanel(self.session)
         self.project_banner = Banner("project")
         self.project_banner.helpRequested.connect(self.registry.run)
@@ -240,6 +246,7 @@ class MainWindow(QMainWindow):
             session.prompt.draftChanged,
             self.runs.modelChanged,
             self.comparison.changed,
+            self.evidence.changed,
             self.comparison.filterChanged,
             self.series.changed,
             self.experiments.draftChanged,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from app.commands.circuit_catalogue import circuit_commands
 from app.commands.comparing import comparing_commands
+from app.commands.evidence import evidence_commands
 from app.commands.experiments import experiment_commands
 from app.commands.registry import Command
 from app.commands.tree import tree_commands
@@ -26,6 +27,7 @@ def all_commands(window: MainWindow) -> list[Command]:
         *circuit_commands(window),
         *experiment_commands(window),
         *_trace(window),
+        *evidence_commands(window),
         *comparing_commands(window),
         *_go(window),
         *_view(window),

@@ -60,6 +60,10 @@ class Edits:
             return self._write("inspector", lambda project, trace: project.label_everywhere(trace, node, text))
         return self._write("inspector", lambda project, trace: project.set_label(trace, node, text))
 
+    def give_labels(self, texts: Mapping[int, str]) -> bool:
+        """Give nodes automatic labels; those that a person or a file named keep theirs."""
+        return self._write("inspector", lambda project, trace: project.give_labels(trace, texts, source="automatic"))
+
     # ---- groups ------------------------------------------------------------------------------------------------
 
     def group(self, nodes: Iterable[int], name: str = "") -> bool:

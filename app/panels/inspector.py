@@ -8,8 +8,10 @@ from PySide6.QtWidgets import QFormLayout, QGridLayout, QHBoxLayout, QPushButton
 from app.commands import Edits, Registry
 from app.effects import EffectsDesk
 from app.engine_calls import Effects
+from app.evidence import EvidenceDesk
 from app.jobs import JobHost
 from app.panels.banner import Banner
+from app.panels.examples_view import ExamplesView
 from app.panels.label_line import LabelLine
 from app.panels.plain import Heading, Hint, MutedLabel, PlainLabel, tip
 from app.panels.similar_list import SimilarList
@@ -21,10 +23,6 @@ from engine.graphs import NodeKind
 from engine.graphs.visible_text import visible_text
 
 EFFECT_ROWS = 5
-NO_EXAMPLES = (
-    "Not known yet: the texts that make it most active, how often it is active, and its histogram need an index of a "
-    "large text, which cannot be made in this version."
-)
 
 
 class InspectorPanel(QWidget):
@@ -34,6 +32,7 @@ class InspectorPanel(QWidget):
         self,
         session: Session,
         effects: EffectsDesk,
+        evidence: EvidenceDesk,
         beside: JobHost,
         edits: Edits,
         registry: Registry,
@@ -50,6 +49,7 @@ class InspectorPanel(QWidget):
         self.where = MutedLabel("", wrap=True)
         self.label_line = LabelLine(session, edits, registry)
         self.label = self.label_line.edit
+        self.examples = ExamplesView(session, evidence, edits, registry)
         self.similar = SimilarList(session, SimilarDesk(effects, beside, self))
         self.facts = QFormLayout()
         self.facts.setContentsMargins(0, 0, 0, 0)
@@ -111,11 +111,8 @@ class InspectorPanel(QWidget):
         column.addWidget(self.effects_title)
         column.addLayout(row)
         column.addWidget(self.effects)
-        column.addWidget(self.similar)
-        self.examples_title = Heading("Examples")
-        self.examples = MutedLabel(NO_EXAMPLES, wrap=True)
-        column.addWidget(self.examples_title)
         column.addWidget(self.examples)
+        column.addWidget(self.similar)
         return page
 
     def _effect_row(self, row: int) -> tuple[PlainLabel, PlainLabel, PlainLabel, PlainLabel]:
@@ -158,8 +155,7 @@ class InspectorPanel(QWidget):
         self._show_label()
         self._show_effects(node)
         self.similar.show_node(node)
-        for widget in (self.examples_title, self.examples):
-            widget.setVisible(kind is NodeKind.FEATURE)
+        self.examples.show_node(node)
 
     def _title(self, node: int, kind: NodeKind) -> str:
         graph = self.session.graph

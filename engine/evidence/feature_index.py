@@ -35,6 +35,10 @@ class FeatureIndex:
         """Let go of the file."""
         self.file.close()
 
+    def warm(self) -> None:
+        """Read now what every page needs, so that the first comes as fast as the others."""
+        _ = self._texts
+
     def belongs_to(self, dictionary: str | None) -> bool:
         """Whether it was made with this dictionary, told by its content."""
         return dictionary is not None and self.head.dictionary == dictionary

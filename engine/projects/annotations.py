@@ -145,6 +145,16 @@ class TraceEdits:
         changes = label_changes(self.db, LabelKey(self.trace, node), text, asked_source(source), so_far)
         return self._edit(title, changes)
 
+    def give_labels(self, texts: Mapping[int, str], source: str) -> Edit:
+        """Name many nodes in one step; a node that has a label of a person or of a file keeps it."""
+        changes: list[RowChange] = []
+        for node in checked_nodes(list(texts), self.n_nodes):
+            present = self._row("label", node=node)
+            if present is None or present["source"] == source:
+                text = clean_text(texts[node], MAX_NAME, "A label")
+                changes += label_changes(self.db, LabelKey(self.trace, node), text, asked_source(source))
+        return self._edit(f"Label {counted(len(texts), 'node')}", changes)
+
     def note(self, text: str) -> Edit:
         """Write the trace's note; an empty text takes it away."""
         text = clean_text(text, MAX_NOTE, "A note")

@@ -45,7 +45,7 @@ def test_what_is_not_known_yet_is_said_without_a_button(open_window: MainWindow,
     inspector = open_window.inspector
     open_window.session.select(int(graph.of_kind(NodeKind.FEATURE)[0]))
     assert inspector.examples.isVisible()
-    assert "Not known yet" in inspector.examples.text()
+    assert "Not known yet" in inspector.examples.state.text()
     open_window.session.select(int(graph.of_kind(NodeKind.ERROR)[0]))
     assert not inspector.examples.isVisible()
     assert not inspector.similar.isVisible()

@@ -1,0 +1,173 @@
+"""What features mean: the pages of an index or of a folder, made and opened beside the window, read within a frame."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QObject, Signal, Slot
+
+from app.engine_calls import bind
+from app.evidence_calls import make_index, open_pages, own_text
+from app.jobs import Failure, JobHost, Outcome, Value
+from app.recent import Memory
+from app.runs import Runs
+from engine.errors import LoupeError
+from engine.evidence.pages import Example, FeaturePage, Label, Side
+from engine.graphs import NodeKind
+from engine.projects import dictionary_identity
+
+if TYPE_CHECKING:
+    from engine.evidence.feature_index import FeatureIndex
+    from engine.evidence.published_pages import PublishedPages
+
+
+class EvidenceDesk(QObject):
+    """Holds the pages of the open trace's dictionary."""
+
+    changed = Signal()  # pages were opened, or closed
+    tried = Signal(int, object)  # node, Example: what it does on a text that was typed
+
+    def __init__(self, runs: Runs, beside: JobHost, memory: Memory, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.runs, self.session = runs, runs.session
+        self._beside, self._memory = beside, memory
+        self.pages: FeatureIndex | PublishedPages | None = None
+        self._identity: str | None = None
+        self.opening = False
+        self._last: tuple[int, int, FeaturePage] | None = None
+        self.session.traceChanged.connect(self._follow)
+
+    @property
+    def index(self) -> FeatureIndex | None:
+        """The index, where it is one and not a folder of published pages."""
+        from engine.evidence.feature_index import FeatureIndex
+
+        return self.pages if isinstance(self.pages, FeatureIndex) else None
+
+    # ---- opening -----------------------------------------------------------------------------------------------
+
+    @Slot()
+    def _follow(self) -> None:
+        """Another trace is open: the pages of its dictionary are wanted."""
+        identity = dictionary_identity(self.session.report) if self.session.graph is not None else None
+        if identity != self._identity:
+            self._identity = identity
+            self.reopen()
+
+    def reopen(self) -> None:
+        """Look for the pages of the open trace's dictionary again."""
+        self.close()
+        self.opening = self._identity is not None
+        if self.opening:
+            job = bind(open_pages, self._identity, self._memory.text(self._key(), ""))
+            self._beside.submit("pages", "Opening the feature index", job, partial(self._opened, self._identity))
+        self.changed.emit()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._beside.drop("pages")
+        index, self._last, self.opening = self.index, None, False
+        self.pages = None
+        if index is not None:
+            index.close()
+
+    def _key(self) -> str:
+        return f"pages/{(self._identity or '').replace('/', '-').replace(':', '-')}"
+
+    def _opened(self, identity: str | None, outcome: Outcome) -> None:
+        self.opening = False
+        if isinstance(outcome, Value) and identity == self._identity:
+            self.pages = outcome.value
+        elif isinstance(outcome, Failure):
+            self._memory.forget(self._key())
+            self.session.report_problem("inspector", outcome.sentence, "help.show_log" if outcome.ours else "")
+        self.changed.emit()
+
+    def use_folder(self, folder: str) -> None:
+        """Show published pages of a folder for the open trace's dictionary from now on."""
+        self._memory.set_text(self._key(), folder)
+        self.reopen()
+
+    # ---- reading -----------------------------------------------------------------------------------------------
+
+    def page(self, node: int) -> FeaturePage | None:
+        """The page of a feature node; None where there is none. A page is read within milliseconds."""
+        graph = self.session.graph
+        if graph is None or self.pages is None or graph.kind[node] != NodeKind.FEATURE:
+            return None
+        layer, feature = int(graph.layer[node]), int(graph.feature[node])
+        if self._last is None or self._last[:2] != (layer, feature):
+            try:
+                self._last = (layer, feature, self.pages.page(layer, feature))
+            except LoupeError:
+                return None  # Not in this index: the panel says so.
+        return self._last[2]
+
+    def side(self, node: int) -> Side | None:
+        """The side of zero of a node's page that its activation lies on."""
+        page, graph = self.page(node), self.session.graph
+        return None if page is None or graph is None else page.side(float(graph.activation[node]))
+
+    def label(self, node: int) -> Label | None:
+        """The automatic label of a node."""
+        side = self.side(node)
+        return None if side is None else side.label
+
+    def densities(self) -> NDArray[np.float32]:
+        """(N,) the share of the indexed tokens at which each feature node is active, nan where that is not known."""
+        graph, index = self.session.graph, self.index
+        assert graph is not None
+        found = np.full(graph.n_nodes, np.nan, dtype=np.float32)
+        if index is not None:
+            nodes = graph.of_kind(NodeKind.FEATURE)
+            found[nodes] = index.densities(graph.layer[nodes].tolist(), graph.feature[nodes].tolist())
+        return found
+
+    def automatic_labels(self) -> dict[int, str]:
+        """The automatic labels of all feature nodes that have one."""
+        graph = self.session.graph
+        if graph is None or self.index is None:
+            return {}
+        found = {int(node): self.label(int(node)) for node in graph.of_kind(NodeKind.FEATURE)}
+        return {node: label.text for node, label in found.items() if label is not None}
+
+    # ---- asking the engine -------------------------------------------------------------------------------------
+
+    def make(self, folder: str) -> None:
+        """Index a folder of texts, or the text that ships (""), for the model and dictionary that are chosen now."""
+        source = self.runs.wanted_features
+        self.runs.with_model(partial(self._make, source, folder))
+
+    def _make(self, source: str, folder: str) -> None:
+        job = bind(make_index, self.runs.state, source, folder)
+        self.runs.host.submit("index", "Indexing the text", job, self._made)
+
+    def _made(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Value):
+            self.reopen()
+        elif isinstance(outcome, Failure):
+            self.session.report_problem("inspector", outcome.sentence, "help.show_log" if outcome.ours else "")
+
+    def can_try(self) -> bool:
+        """True when the model in memory is the one that made the open graph."""
+        made_by = self.session.report.get("model", {}).get("fingerprint")
+        return self.runs.model is not None and self.runs.model.fingerprint == made_by
+
+    def try_text(self, node: int, text: str) -> None:
+        """See what a node's feature does on a text."""
+        graph = self.session.graph
+        if graph is None or not self.can_try():
+            return
+        source = self.session.features_source or self.runs.wanted_features
+        job = bind(own_text, self.runs.state, source, int(graph.layer[node]), int(graph.feature[node]), text)
+        self.runs.host.submit("own-text", "Trying the text", job, partial(self._tried, node), quiet=True)
+
+    def _tried(self, node: int, outcome: Outcome) -> None:
+        if isinstance(outcome, Value):
+            found: Example = outcome.value
+            self.tried.emit(node, found)
+        elif isinstance(outcome, Failure):
+            self.session.report_problem("inspector", outcome.sentence, "help.show_log" if outcome.ours else "")

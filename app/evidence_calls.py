@@ -1,0 +1,76 @@
+"""What the window asks of the engine about the meaning of features; torch is imported at call time only."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.errors import MachineError
+from engine.progress import Progress, part
+
+if TYPE_CHECKING:
+    from app.engine_calls import EngineState
+    from engine.evidence.feature_index import FeatureIndex
+    from engine.evidence.pages import Example
+    from engine.evidence.published_pages import PublishedPages
+
+SHIPPED = ""  # instead of a folder: the text that comes with the program
+_TEXT_SHARE = 0.1
+
+
+def open_pages(
+    dictionary: str | None, folder: str, progress: Progress, cancel: threading.Event
+) -> FeatureIndex | PublishedPages | None:
+    """The index of a dictionary, or published pages of a folder a person chose; ready, so that a page comes at once."""
+    from engine.evidence.index_places import find_index
+    from engine.evidence.published_pages import PublishedPages
+
+    if folder:
+        return PublishedPages(Path(folder))
+    index = find_index(dictionary)
+    if index is not None:
+        index.warm()
+    return index
+
+
+def make_index(state: EngineState, source: str, folder: str, progress: Progress, cancel: threading.Event) -> str:
+    """Index a folder of texts, or the text that ships, for the loaded model; gives the index's path.
+
+    What is done is kept: the same call goes on where it was stopped.
+    """
+    from app.engine_calls import loaded_features
+    from engine.evidence.corpus import read_texts, shipped_texts
+    from engine.evidence.identity import identity_of
+    from engine.evidence.index_places import index_path, work_folder
+    from engine.evidence.indexing import build_index
+
+    model = state.require()
+    features = loaded_features(state, source, False, part(progress, 0.0, 0.05), cancel)
+    path = index_path(identity_of(model, features), f"{model.name}-{features.name}")
+    step = part(progress, 0.05, _TEXT_SHARE)
+    if folder == SHIPPED:
+        corpus = shipped_texts(model.tokenizer, progress=step, cancel=cancel)
+    else:
+        corpus = read_texts(Path(folder), model.tokenizer, progress=step, cancel=cancel)
+    # Each text has work of its own, so that another one may be tried in between.
+    work = work_folder(path) / corpus.digest[:16]
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineError(f"{path.parent} cannot be written ({error.strerror}); free it or mend that.") from error
+    build_index(model, features, corpus, path, None, part(progress, _TEXT_SHARE, 1.0), cancel, work=work)
+    shutil.rmtree(work.parent, ignore_errors=True)
+    return str(path)
+
+
+def own_text(
+    state: EngineState, source: str, layer: int, feature: int, text: str, progress: Progress, cancel: threading.Event
+) -> Example:
+    """What a feature does on a text that was typed."""
+    from app.engine_calls import loaded_features
+    from engine.evidence.own_text import try_text
+
+    features = loaded_features(state, source, False, progress, cancel)
+    return try_text(state.require(), features, layer, feature, text, cancel)
