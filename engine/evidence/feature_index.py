@@ -111,9 +111,11 @@ class FeatureIndex:
     def _example(self, section: str, place: int, value: float, window: NDArray[np.float64]) -> Example:
         shape, documents = self.head.shape, self.file.documents
         row = int(np.searchsorted(documents, place, side="right")) - 1
-        first = max(place - TEXT_BEFORE, int(documents[max(row, 0)]) if len(documents) else 0, 0)
+        start = int(documents[max(row, 0)]) if len(documents) else 0
+        # What is before the context was not read by the model.
+        first = max(place - TEXT_BEFORE, start + max(place - start, 0) // self._context * self._context)
         last = int(documents[row + 1]) if 0 <= row < len(documents) - 1 else self.head.n_tokens
-        last = min(place + TEXT_AFTER + 1, last, self.head.n_tokens)
+        last = max(min(place + TEXT_AFTER + 1, last, self.head.n_tokens), first)
         ids = self.file.tokens(first, last).tolist()
         activations = np.full(len(ids), np.nan)
         for offset, activation in enumerate(window.tolist(), start=-shape.before):
@@ -121,6 +123,12 @@ class FeatureIndex:
                 activations[place + offset - first] = activation
         tokens = tuple(self._texts.get(number, "\ufffd") for number in ids)
         return Example(section, tokens, tuple(activations.tolist()), place - first, value, place)
+
+    @cached_property
+    def _context(self) -> int:
+        """Tokens of text that the model read at once."""
+        stored = self.head.settings.get("context")
+        return stored if isinstance(stored, int) and stored > 0 else self.head.n_tokens + 1
 
     @cached_property
     def _texts(self) -> dict[int, str]:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from engine.models.language_model import LanguageModel
 
 SAVE_SECONDS = 90.0
+# Positions at the beginning of a context, a BOS among them: what a model parks at its first tokens is a hundred times as
+# large as anything it does elsewhere, and says nothing about the text.
+NOT_COUNTED = 2
 _PASS_SHARE = 0.9  # of the whole work; the rest is labels and the file
 
 
@@ -70,6 +73,8 @@ def build_index(
     if work is not None:
         state.load(work, identity)
     batches = list(_batches(corpus, settings))
+    if max((len(one) for batch in batches for one in batch), default=0) <= NOT_COUNTED:
+        raise RequestError("The text is too short: no part of it has three tokens; give more text.")
     seen = sum(len(one) for batch in batches for one in batch)
     done = sum(len(one) for batch in batches[: state.batches] for one in batch)
     step, saved = part(progress, 0.0, _PASS_SHARE), time.monotonic()
@@ -106,14 +111,13 @@ def _take_in(
 ) -> None:
     """One batch through the model, and every layer's activations into its tally."""
     bos, device = model.tokenizer.bos_id, model.weights.device
-    # The first position of a context is not counted: a BOS, or a token that the model treats as one.
     lead = [] if bos is None else [bos]
-    length, shift = max(len(one) for one in batch), 1 - len(lead)
+    length, shift = max(len(one) for one in batch), NOT_COUNTED - len(lead)
     rows = [lead + corpus.tokens[one.start : one.stop].tolist() + [0] * (length - len(one)) for one in batch]
     ids = torch.tensor(rows, device=device)
     places = torch.tensor([one.start + shift for one in batch], device=device)
     sizes = torch.tensor([len(one) - shift for one in batch], device=device)
-    counted = ids.shape[1] - 1
+    counted = ids.shape[1] - NOT_COUNTED
     generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + number)
     signs = torch.randint(0, 2, (len(rows), counted, SKETCH), generator=generator, dtype=torch.int8)
     signs = signs.to(device, torch.float32).mul_(2).sub_(1)
@@ -122,7 +126,7 @@ def _take_in(
         tally = state.layers.get(layer)
         if tally is None:
             return
-        for some, activations in reader.read(layer, values, first=1):
+        for some, activations in reader.read(layer, values, first=NOT_COUNTED):
             checkpoint(cancel)
             tally.add(activations, places[some], sizes[some], signs[some].flatten(0, 1), generator)
 

@@ -40,8 +40,8 @@ def alone(family: str, kind: str, text: Corpus, layer: int) -> tuple[NDArray[np.
             dense[found.position, found.feature] = found.activation
         else:
             dense = features.read(recording)[layer].activation.view(recording.n_positions, -1)
-        rows.append(dense[1:].numpy())
-        places.append(np.arange(start, end))
+        rows.append(dense[2:].numpy())
+        places.append(np.arange(start + 1, end))
     return np.concatenate(rows), np.concatenate(places)
 
 

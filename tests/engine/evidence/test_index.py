@@ -76,7 +76,7 @@ def _check_side(side: Any, series: np.ndarray, places: np.ndarray, text: Corpus)
         known = dict(zip(places.tolist(), series.tolist(), strict=True))
         for offset, activation in enumerate(example.activations, start=place - example.peak):
             if -SETTINGS.before <= offset - place <= SETTINGS.after:
-                wanted = max(known[offset], 0.0) if start <= offset < end else 0.0
+                wanted = max(known[offset], 0.0) if start < offset < end else 0.0
                 assert activation == pytest.approx(wanted, abs=side.maximum / 250 + 1e-3 * side.maximum)
             else:
                 assert np.isnan(activation)
@@ -179,6 +179,9 @@ def test_text_of_another_tokenizer_and_no_text_are_refused(tmp_path: Path) -> No
     wrong = Corpus(np.array([5, 41, 6], dtype=np.uint32), np.array([0, 3], dtype=np.int64), "other")
     with pytest.raises(RequestError, match="another tokenizer: it holds token 41 and llama has 40"):
         made(tmp_path, text=wrong)
+    short = Corpus(np.array([5, 6], dtype=np.uint32), np.array([0, 1, 2], dtype=np.int64), "short")
+    with pytest.raises(RequestError, match="too short: no part of it has three tokens"):
+        made(tmp_path, text=short)
     with pytest.raises(RequestError, match="no layer 7; the layers of llama are 0 to 2"):
         made(tmp_path, settings=replace(SETTINGS, layers=(7,)))
     with pytest.raises(RequestError, match="no features in these layers"):
