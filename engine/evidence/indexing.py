@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from engine.models.language_model import LanguageModel
 
 SAVE_SECONDS = 90.0
-# Positions at the beginning of a context, a BOS among them: what a model parks at its first tokens is a hundred times as
-# large as anything it does elsewhere, and says nothing about the text.
+# Positions at the beginning of a context, a BOS among them: what a model parks at its first tokens is a hundred times
+# as large as anything it does elsewhere, and says nothing about the text.
 NOT_COUNTED = 2
 _PASS_SHARE = 0.9  # of the whole work; the rest is labels and the file
 
