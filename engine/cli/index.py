@@ -81,7 +81,7 @@ def _made(arguments: argparse.Namespace, settings: IndexSettings, cancel: thread
     from engine.evidence.indexing import build_index, index_bytes
     from engine.models import load_model
 
-    progress = _with_time_left(TerminalProgress())
+    progress = with_time_left(TerminalProgress())
     model = load_model(arguments.model, device=arguments.device, dtype=arguments.dtype, cancel=cancel)
     features = load_features(arguments.features, model, trust=arguments.trust_features, cancel=cancel)
     path = arguments.out or index_path(identity_of(model, features), f"{model.name}-{features.name}")
@@ -163,7 +163,7 @@ def read_pair(text: str) -> tuple[int, int]:
     return int(first), int(last)
 
 
-def _with_time_left(progress: Progress) -> Progress:
+def with_time_left(progress: Progress) -> Progress:
     """Adds how long the rest takes, once a share is done that says something."""
     start = time.monotonic()
 

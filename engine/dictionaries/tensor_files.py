@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from engine.dictionaries.matrices import FileMatrix, Matrix, map_tensor
+from engine.dictionaries.quantised import SCALE, QuantisedMatrix, map_quantised
 from engine.dictionaries.tensor_headers import TensorPlace, label, printable, read_header
 from engine.errors import RequestError
 from engine.models.fingerprint import remembered_sha256
@@ -63,8 +64,8 @@ class TensorFile:
 
     @property
     def count(self) -> int:
-        """Numbers in all tensors together."""
-        return sum(place.count for place in self.places.values())
+        """Numbers in all tensors together; a byte holds two of 4 bits."""
+        return sum(place.count * (2 if place.kind == "U8" else 1) for place in self.places.values())
 
     @property
     def packed_bytes(self) -> int:
@@ -96,6 +97,9 @@ class TensorFile:
         Which way round it lies is found from its shape; the layout decides only where both ways fit. FVU then tells.
         """
         stored, expected = self.shape(name), tuple(shape)
+        if name + SCALE in self.places:
+            quantised = self._quantised(name, expected, placement)
+            return quantised.whole() if placement.resident else quantised
         if len(expected) == 2 and expected[0] != expected[1] and stored in (expected, expected[::-1]):
             transposed = stored != expected
         mapped = self.mapped(name, expected, placement, origin, transposed=transposed)
@@ -103,6 +107,8 @@ class TensorFile:
 
     def tensor(self, name: str, shape: Sequence[int], placement: Placement, origin: str = "") -> Tensor:
         """A small tensor of the expected shape, read at once."""
+        if name + SCALE in self.places:
+            return self._quantised(name, shape, placement).whole()
         return self.mapped(name, shape, placement, origin).whole()
 
     def thresholds(self, name: str, n: int, placement: Placement) -> Tensor:
@@ -113,6 +119,13 @@ class TensorFile:
                 f"{name} of {label(self.path)} is {place.shape}, but it has {n} features; get the dictionary again."
             )
         return self.tensor(name, place.shape, placement).reshape(-1).expand(n)
+
+    def _quantised(self, name: str, shape: Sequence[int], placement: Placement) -> QuantisedMatrix:
+        """A matrix of whole numbers with its scales, mapped."""
+        self.require([name], "a scale")
+        scales = self.mapped(name + SCALE, shape[:1], placement.wide()).whole()
+        place = self.places[name]
+        return map_quantised(self.path, name, place, scales, shape, placement.device, placement.dtype)
 
     def mapped(
         self, name: str, shape: Sequence[int], placement: Placement, origin: str = "", *, transposed: bool = False

@@ -20,6 +20,8 @@ KINDS: dict[str, tuple[Any, torch.dtype]] = {
     "F16": (np.float16, torch.float16),
     "BF16": (np.int16, torch.bfloat16),  # NumPy has no bfloat16: the same two bytes under another name
 }
+# Whole numbers, which stand for weights together with a scale a row (quantised.py).
+WHOLE_KINDS: dict[str, Any] = {"I8": np.int8, "U8": np.uint8}
 # A set of a hundred layers with every decoder apart names some five thousand tensors, in about a megabyte.
 LARGEST_HEADER = 16 * 2**20
 MOST_AXES = 4
@@ -92,7 +94,7 @@ def _place(entry: Any, base: int, size: int, damaged: RequestError) -> TensorPla
     if not isinstance(kind, str) or shape is None or offsets is None or len(offsets) != 2:
         raise damaged
     place = TensorPlace(kind, shape, base + offsets[0], base + offsets[1])
-    width = np.dtype(KINDS[kind][0]).itemsize if kind in KINDS else None
+    width = np.dtype(KINDS[kind][0]).itemsize if kind in KINDS else 1 if kind in WHOLE_KINDS else None
     if not base <= place.start <= place.end <= size:
         raise damaged
     if width is not None and place.end - place.start != place.count * width:
