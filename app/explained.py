@@ -55,6 +55,7 @@ MEANING = {
     "Label of the selected node": (
         "Your name for the selected node; Enter keeps it, in this trace or everywhere as chosen beside it (L)"
     ),
+    "Show more or fewer examples": "Show all examples of this feature that are known, or only the first few",
     "Where the label holds": (
         "In this trace only, or everywhere: in every trace of this project that has the feature. A label of the trace "
         "goes before one that holds everywhere"

@@ -97,6 +97,7 @@ class Session(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.prompt = PromptState(self)
+        self.damaged: Path | None = None  # the project that was found damaged last
         self._said = ""  # what the last heartbeat found wrong with the file
         self.project: Project | None = None
         self.trace_id: int | None = None
@@ -408,10 +409,11 @@ class Session(QObject):
     def report_error(self, place: str, error: LoupeError) -> None:
         """Show what the engine refused where it was asked; above everything, what is wrong with the file itself."""
         if isinstance(error, DamagedProjectError):
-            self.report_problem("project", error.sentence, "file.rescue")
+            self.damaged = None if self.project is None else self.project.path
+            self.report_problem("project", error.sentence, "file.rescue", "Save what is left of it")
         elif isinstance(error, MachineError | FileLostError):
-            if isinstance(error, FileLostError):
-                self.projectChanged.emit()  # it may be open for reading only now
+            if isinstance(error, FileLostError) and self.read_only:
+                self.projectChanged.emit()  # another program has it now
             self.report_problem("project", error.sentence, "file.save_as", SAVE_ELSEWHERE)
         else:
             self.report_problem(place, error.sentence)

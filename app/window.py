@@ -24,6 +24,7 @@ from app.commands.look import Look
 from app.commands.model_choice import ModelChoice
 from app.commands.project_files import ProjectFiles
 from app.commands.settings import Settings
+from app.commands.sharing import Sharing
 from app.commands.trace_again import TraceAgain
 from app.commands.tree import TreeHands
 from app.comparison_desk import ComparisonDesk
@@ -64,7 +65,7 @@ from app.special_target import SpecialTargets
 from app.theme import theme_watcher
 from engine.projects import SearchHit
 
-HEARTBEAT_MS = 20_000
+HEARTBEAT_MS = 3_000  # a file that is gone is said within it; the heart itself beats once a minute
 DRAFT_PAUSE_MS = 1000
 CLOSE_SECONDS = 5.0
 SAID_MS = 5000
@@ -104,7 +105,7 @@ class MainWindow(QMainWindow):
         self.comparing, self.circuit_hands = Comparing(self), CircuitHands(self)
         self.evidence_hands = EvidenceHands(self)
         self.exports, self.experiment_hands = Exports(self), ExperimentHands(self)
-        self.trace_again = TraceAgain(self)
+        self.trace_again, self.sharing = TraceAgain(self), Sharing(self)
         self.graph_files, self.special = GraphFiles(self), SpecialTargets(self)
         self.models, self.look = ModelChoice(self), Look(self, app)
         self.settings = Settings(self)
@@ -335,6 +336,7 @@ class MainWindow(QMainWindow):
     def _project_changed(self) -> None:
         self.start.banner.dismiss()
         self.investigation.banner.dismiss()
+        self.project_banner.dismiss()
         project = self.session.project
         if project is not None:
             self.remember_project(project.path)

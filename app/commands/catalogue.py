@@ -10,6 +10,7 @@ from app.commands.comparing import comparing_commands
 from app.commands.evidence import evidence_commands
 from app.commands.experiments import experiment_commands
 from app.commands.registry import Command
+from app.commands.sharing import sharing_commands
 from app.commands.tree import tree_commands
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def _file(window: MainWindow) -> list[Command]:
                 enabled=asked.has_project, tip="Give the project a name; everything is saved as you work"),
         Command("file.import_graph", "&Import graph…", FILE, graphs.import_graph, (), "open", section=2,
                 tip="Add a graph that another program or an export wrote to the project"),
+        *sharing_commands(window),
         Command("file.export_picture", "&Export picture…", FILE, exports.picture, ("Ctrl+E",), "export",
                 asked.has_graph, tip="Export the shown graph as SVG, PDF or PNG", section=2),
         Command("file.export_circuit", "Export &circuit diagram…", FILE, exports.circuit, (), "export",

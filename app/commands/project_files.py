@@ -9,10 +9,11 @@ from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
 
 from app.dialogs import Ask
+from app.session import SAVE_ELSEWHERE
 from app.unsaved import is_unsaved
 from engine.errors import LoupeError
 from engine.places import log_file
-from engine.projects import Project
+from engine.projects import DamagedProjectError, Project
 
 if TYPE_CHECKING:
     from app.window import MainWindow
@@ -31,7 +32,8 @@ class ProjectFiles:
     def _place(self) -> str:
         return "start" if self.session.graph is None else "graph"
 
-    def _folder(self) -> Path:
+    def folder(self) -> Path:
+        """Where files of this project are looked for and written first."""
         project = self.session.project
         if project is not None and not is_unsaved(project.path):
             return project.path.parent
@@ -48,7 +50,7 @@ class ProjectFiles:
 
     def open(self) -> None:
         """Ask which project to open."""
-        path = Ask.open_project(self.window, self._folder())
+        path = Ask.open_project(self.window, self.folder())
         if path is not None:
             self.open_path(path)
 
@@ -60,6 +62,10 @@ class ProjectFiles:
             return True
         try:
             project = Project.open(path)
+        except DamagedProjectError as error:
+            self.session.damaged = path
+            self.session.report_problem(self._place, error.sentence, "file.rescue", "Save what is left of it")
+            return False
         except LoupeError as error:
             self.session.report_problem(self._place, error.sentence, "file.open")
             self.window.show_recent()
@@ -67,15 +73,23 @@ class ProjectFiles:
         self.session.keep_prompt()
         self.session.set_project(project)
         self.window.remember_project(path)
-        if project.read_only_reason is not None:
-            self.session.report_problem(self._place, project.read_only_reason, "file.save_as")
+        self._tell(project)
         return True
+
+    def _tell(self, project: Project) -> None:
+        """Say at once what is special about the file that was opened."""
+        said = [sentence for sentence in (project.read_only_reason, project.warning) if sentence]
+        if said:
+            self.session.report_problem("project", " ".join(said), "file.save_as", SAVE_ELSEWHERE)
+        elif project.backup is not None:
+            sentence = f"An older Circuit Loupe wrote this project; it is kept as it was in {project.backup.name}."
+            self.session.report_problem("project", sentence)
 
     def save_as(self) -> None:
         """Give the project a name: an unsaved one moves there, a named one goes on in the copy."""
         project = self.session.ensure_project()
         start = "Investigation" if is_unsaved(project.path) else project.path.stem
-        asked = Ask.save_file(self.window, "Save as", self._folder() / f"{start}{SUFFIX}", f"Projects (*{SUFFIX})")
+        asked = Ask.save_file(self.window, "Save as", self.folder() / f"{start}{SUFFIX}", f"Projects (*{SUFFIX})")
         if asked is None:
             return
         path = asked if asked.suffix == SUFFIX else asked.with_name(asked.name + SUFFIX)
@@ -85,6 +99,7 @@ class ProjectFiles:
     def save_to(self, path: Path) -> bool:
         """Write the project to `path` and go on working there."""
         self.window.settle()
+        typed = self.window.investigation.pane.not_written()
         project, old_trace = self.session.ensure_project(), self.session.trace_id
         old, unsaved = project.path, is_unsaved(project.path)
         if _same_file(path, old):
@@ -99,6 +114,9 @@ class ProjectFiles:
         self.session.set_project(copy)
         if old_trace is not None:
             self.session.open_trace(old_trace)
+        if typed is not None:
+            self.window.investigation.pane.put(*typed)
+        self._tell(copy)
         if unsaved:
             _remove(old)
         self.window.remember_project(path)
@@ -106,10 +124,14 @@ class ProjectFiles:
 
     # ---- other files -------------------------------------------------------------------------------------------
 
+    def beside(self, name: str) -> Path:
+        """A file of that name beside the project."""
+        return self.folder() / name
+
     def suggested(self, suffix: str) -> Path:
         """A file beside the project, named after the open trace."""
         words = "".join(letter if letter.isalnum() else " " for letter in self.trace_title())
-        return self._folder() / f"{' '.join(words.split())[:60] or 'graph'}{suffix}"
+        return self.folder() / f"{' '.join(words.split())[:60] or 'graph'}{suffix}"
 
     def trace_title(self) -> str:
         """What the open trace is called."""

@@ -99,6 +99,20 @@ class NotePane(QWidget):
             self.session.report_error("investigation", error)
             return ""
 
+    def not_written(self) -> tuple[TreeRef, str] | None:
+        """What is in the box and not in the project, as where the file is gone; and whose text it is."""
+        key, text = self._key, self.box.toPlainText()
+        if key is None or key != self._subject() or not self.box.isEnabled() or self.box.isReadOnly():
+            return None
+        return (key, text) if text != self._stored() else None
+
+    def put(self, key: TreeRef, text: str) -> None:
+        """Write a text that could not be written before into the copy of its project."""
+        if key.table == "trace" and key.number == self.session.trace_id:
+            self.edits.note(text)
+        elif key.table == "item":
+            self.tree_edits.write(key, text)
+
     @Slot()
     def commit(self) -> None:
         """Write the text into the project: after a pause, and before anything else is shown."""

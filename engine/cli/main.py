@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import NoReturn
 
-from engine.cli import export_graph, import_graph, index, models, rerun, rescue, shared, trace, train
+from engine.cli import export_graph
 from engine.errors import Cancelled, LoupeError, RequestError
 
 FAULT, INTERRUPTED = 1, 130
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"Circuit Loupe {metadata.version('circuit-loupe')}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
-    for module in (models, trace, index, train, shared, rerun, import_graph, export_graph, rescue):
+    for module in (models, trace, index, train, shared, rerun, import_graph, export_graph, sharing, rescue):
         module.add_command(commands)
     return top
 

@@ -162,9 +162,16 @@ class ProjectFile:
         Raises `RequestError` if another one took the file over, or if the file was deleted or replaced, which is looked
         at every time; `MachineError` if its drive is gone.
         """
-        with self._lock:
-            if not self._closed:
-                require_same(self.path, self._opened)
+        if not self._lock.acquire(blocking=False):
+            return  # a long read or write goes on; the window that asks must not wait for it
+        try:
+            self._beat()
+        finally:
+            self._lock.release()
+
+    def _beat(self) -> None:
+        if not self._closed:
+            require_same(self.path, self._opened)
         if self.read_only_reason is not None or time.monotonic() - self._last_beat < ownership.HEARTBEAT_SECONDS:
             return
         try:

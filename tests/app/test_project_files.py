@@ -128,7 +128,7 @@ def test_a_project_that_is_taken_opens_for_reading_with_a_way_on(
         assert window.files.open_path(saved)
         assert window.session.read_only
         assert "reading only" in window.windowTitle()
-        banner = window.area.banner
+        banner = window.project_banner
         assert banner.isVisible()
         assert "already open" in banner.sentence.text()
         assert not window.registry.action("edit.pin").isEnabled()
