@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import NoReturn
 
-from engine.cli import export_graph
+from engine.cli import export_graph, import_graph, index, models, rerun, rescue, shared, sharing, trace, train
 from engine.errors import Cancelled, LoupeError, RequestError
 
 FAULT, INTERRUPTED = 1, 130
