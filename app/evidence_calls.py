@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,14 @@ from engine.errors import MachineError
 from engine.progress import Progress, part
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from app.engine_calls import EngineState
     from engine.evidence.feature_index import FeatureIndex
     from engine.evidence.pages import Example
     from engine.evidence.published_pages import PublishedPages
+    from engine.graphs import AttributionGraph
 
 SHIPPED = ""  # instead of a folder: the text that comes with the program
 _TEXT_SHARE = 0.1
@@ -63,6 +68,17 @@ def make_index(state: EngineState, source: str, folder: str, progress: Progress,
     build_index(model, features, corpus, path, None, part(progress, _TEXT_SHARE, 1.0), cancel, work=work)
     shutil.rmtree(work.parent, ignore_errors=True)
     return str(path)
+
+
+def active_together(
+    path: str, graph: AttributionGraph, nodes: Sequence[int], progress: Progress, cancel: threading.Event
+) -> NDArray[np.float64]:
+    """(n, n) how alike nodes are by when their features are active, nan where the index does not say."""
+    from engine.evidence.likeness import likeness_of
+
+    chosen = list(nodes)
+    layer, feature, activation = (column[chosen].tolist() for column in (graph.layer, graph.feature, graph.activation))
+    return likeness_of(Path(path), layer, feature, activation, progress, cancel)
 
 
 def own_text(

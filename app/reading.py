@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.evidence.pages import Near
 from engine.graphs import AttributionGraph, NodeKind
 from engine.graphs.similarity import combined
 from engine.graphs.visible_text import visible_text
@@ -117,6 +120,7 @@ class Similar:
     node: int
     role: float | None
     decoder: float | None
+    examples: float | None = None  # how alike by when they are active, where an index says so
 
 
 def similar_features(
@@ -125,17 +129,21 @@ def similar_features(
     roles: NDArray[np.float64],
     decoders: NDArray[np.floating] | None,
     count: int,
+    near: Sequence[Near] = (),
 ) -> list[Similar]:
     """The features most like this one by their edges in this graph and, where known, by what their decoders write.
 
     `roles` (N,) are how alike every node's edges are (`role_similarity`), `decoders` (F,) cosines with every feature
-    node of the graph, in order. The same feature at another token is no other feature, and each feature is listed once,
-    where it is most alike.
+    node of the graph, in order, `near` the features that are active at the same tokens of an indexed text. The same
+    feature at another token is no other feature, and each feature is listed once, where it is most alike.
     """
     features = graph.of_kind(NodeKind.FEATURE)
     parts = {"edges": roles[features]}
     if decoders is not None:
         parts["decoders"] = np.clip(decoders.astype(np.float64), 0.0, 1.0)
+    together = {(one.layer, one.feature): one.likeness for one in near}
+    names = list(zip(graph.layer[features].tolist(), graph.feature[features].tolist(), strict=True))
+    parts["examples"] = np.array([together.get(name, np.nan) for name in names], dtype=np.float64)
     total = combined(parts)
     total[(graph.layer[features] == graph.layer[node]) & (graph.feature[features] == graph.feature[node])] = 0
     found: list[Similar] = []
@@ -147,8 +155,8 @@ def similar_features(
             break
         if name not in seen:
             seen.add(name)
-            role, decoder = (float(parts[key][at]) if key in parts else float("nan") for key in ("edges", "decoders"))
-            found.append(Similar(other, None if np.isnan(role) else role, None if np.isnan(decoder) else decoder))
+            known = (float(parts[key][at]) if key in parts else math.nan for key in ("edges", "decoders", "examples"))
+            found.append(Similar(other, *(None if math.isnan(value) else value for value in known)))
     return found
 
 

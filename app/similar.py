@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -11,8 +12,10 @@ from PySide6.QtCore import QObject, Signal, Slot
 
 from app.effects import EffectsDesk
 from app.engine_calls import bind, decoder_likeness
+from app.evidence import EvidenceDesk
 from app.jobs import Failure, JobHost, Outcome, Value
 from app.reading import Similar, similar_features
+from engine.evidence.pages import Near
 from engine.graphs import AttributionGraph, NodeKind
 from engine.graphs.similarity import role_similarity
 from engine.progress import Progress
@@ -26,8 +29,15 @@ class SimilarDesk(QObject):
     changed = Signal(int)  # node: its role or its decoder was compared
     stopped = Signal(int)  # node: something else went first, or it failed
 
-    def __init__(self, effects: EffectsDesk, beside: JobHost, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        effects: EffectsDesk,
+        beside: JobHost,
+        parent: QObject | None = None,
+        evidence: EvidenceDesk | None = None,
+    ) -> None:
         super().__init__(parent)
+        self._evidence = evidence
         self._effects, self._runs, self._session = effects, effects.runs, effects.runs.session
         self._beside = beside
         self._known: tuple[AttributionGraph, int, NDArray[np.float32]] | None = None
@@ -53,7 +63,11 @@ class SimilarDesk(QObject):
             self._beside.submit("similar-roles", "Comparing roles", job, done)
             return None
         cosines = self._known[2] if self._known is not None and self.known(node) else None
-        return similar_features(graph, node, self._roles[2], cosines, count)
+        return similar_features(graph, node, self._roles[2], cosines, count, self._near(node))
+
+    def _near(self, node: int) -> Sequence[Near]:
+        page = None if self._evidence is None else self._evidence.page(node)
+        return () if page is None else page.near
 
     def _compared(self, graph: AttributionGraph, node: int, outcome: Outcome) -> None:
         if isinstance(outcome, Value):

@@ -93,7 +93,7 @@ class MainWindow(QMainWindow):
         self.downloads = Downloads(self.host, self)
         self.feature_trace = FeatureTrace(self.runs)
         self.edits, self.tree_edits = Edits(self.session), TreeEdits(self.session)
-        self.choice, self.desk = CircuitChoice(self.session, self), CircuitDesk(self.effects, self)
+        self.choice, self.desk = CircuitChoice(self.session, self), CircuitDesk(self.effects, self.evidence, self)
         self.comparison = ComparisonDesk(self.session, self.host, self)
         self.shared = SharedDesk(self.session, self.host, self)
         self.series = SeriesDesk(self.runs, self)

@@ -6,9 +6,11 @@ from functools import partial
 
 from PySide6.QtCore import QObject, Signal, Slot
 
-from app.circuit.work import Decoders, Paths, PathWork, Suggested, find_scores, suggest
+from app.circuit.work import Decoders, Likeness, Paths, PathWork, Suggested, find_scores, suggest
 from app.effects import EffectsDesk
 from app.engine_calls import bind, written_by
+from app.evidence import EvidenceDesk
+from app.evidence_calls import active_together
 from app.jobs import Cancelled, Failure, Outcome, Value
 from engine.errors import LoupeError
 from engine.graphs import AttributionGraph, Circuit
@@ -16,7 +18,10 @@ from engine.graphs.circuit import CircuitScores, node_name
 from engine.projects import Suggestion
 
 LISTED = "suggested"  # the setting that says which open suggestions are the latest ones of a trace
-SOURCE = "edge profiles, decoders where the model is in memory, labels, and what leaves the circuit"
+SOURCE = (
+    "edge profiles, decoders where the model is in memory, what is active together where a text was indexed, labels, "
+    "and what leaves the circuit"
+)
 
 
 class CircuitDesk(QObject):
@@ -26,8 +31,9 @@ class CircuitDesk(QObject):
     pathsChanged = Signal()
     suggestionsChanged = Signal()
 
-    def __init__(self, effects: EffectsDesk, parent: QObject | None = None) -> None:
+    def __init__(self, effects: EffectsDesk, evidence: EvidenceDesk, parent: QObject | None = None) -> None:
         super().__init__(parent)
+        self._evidence = evidence
         self._effects, self.runs, self.session = effects, effects.runs, effects.session
         self.scores: CircuitScores | None = None
         self.pending = False  # whether the scores that are shown are those of an earlier circuit
@@ -125,7 +131,15 @@ class CircuitDesk(QObject):
             return
         decided = session.project.suggestions.of_trace(session.trace_id, "refused")
         refused = frozenset(one.key for one in decided)
-        job = bind(suggest, session.graph, session.circuit, refused, session.settings.hide_bos, self._decoders())
+        job = bind(
+            suggest,
+            session.graph,
+            session.circuit,
+            refused,
+            session.settings.hide_bos,
+            self._decoders(),
+            self._examples(),
+        )
         done = partial(self._found_suggestions, session.trace_id)
         self.runs.host.submit("circuit-suggestions", "Looking for pins and groups", job, done)
 
@@ -135,6 +149,14 @@ class CircuitDesk(QObject):
             return None
         source = self.session.features_source or self.runs.wanted_features
         found: Decoders = bind(written_by, self.runs.state, source, self.session.graph)
+        return found
+
+    def _examples(self) -> Likeness | None:
+        """What says which nodes are active together, where the open graph's dictionary has an index."""
+        index, graph = self._evidence.index, self.session.graph
+        if index is None or graph is None:
+            return None
+        found: Likeness = bind(active_together, str(index.file.path), graph)
         return found
 
     def _found_suggestions(self, trace: int, outcome: Outcome) -> None:

@@ -23,6 +23,8 @@ from engine.progress import Progress, checkpoint, part
 
 # (n, d) what nodes write, nan where it is not known.
 Decoders = Callable[[Sequence[int], Progress, threading.Event], NDArray[np.float32]]
+# (n, n) how alike nodes are by when they are active, nan where it is not known.
+Likeness = Callable[[Sequence[int], Progress, threading.Event], NDArray[np.float64]]
 MOST_PATHS = 30
 MOST_MEDIATORS = 20
 
@@ -99,12 +101,14 @@ def suggest(
     refused: Collection[str],
     without_bos: bool,
     decoders: Decoders | None,
+    examples: Likeness | None,
     progress: Progress,
     cancel: threading.Event,
 ) -> Suggested:
     """Pins, and groups among what is pinned or strong; raises `Cancelled`.
 
-    `without_bos` leaves out what stands at the start token; `decoders` is there where the model is in memory.
+    `without_bos` leaves out what stands at the start token; `decoders` is there where the model is in memory,
+    `examples` where an index is open.
     """
     hidden = graph.position == 0 if without_bos else None
     pins = suggest_pins(
@@ -116,8 +120,9 @@ def suggest(
         nodes,
         labels=circuit.labels,
         decoders=None if decoders is None else decoders(nodes, part(progress, 0.5, 0.55), cancel),
+        examples=None if examples is None else examples(nodes, part(progress, 0.55, 0.57), cancel),
         refused=refused,
-        progress=part(progress, 0.55, 1.0),
+        progress=part(progress, 0.57, 1.0),
         cancel=cancel,
     )
     return Suggested(pins, groups.groups)

@@ -20,6 +20,10 @@ NOT_INDEXED = (
     "Not known yet: the texts that make it most active, how often it is, and a label. Index a text to see them "
     "(Trace, Index the text that ships, or a folder of your own)."
 )
+FIRST_TOKEN = (
+    "This node is at the first token, where models park what they do not need: an index counts nothing there, and the "
+    "texts below are about other tokens."
+)
 RULES = {
     "say": "the next token is one of those that it makes likelier",
     "token": "the token itself",
@@ -116,6 +120,10 @@ class ExamplesView(QWidget):
             self._fill([])
             return
         self._show_label(side.label)
+        first = int(graph.position[node]) == 0
+        self.state.setVisible(first)
+        if first:
+            self.state.setText(FIRST_TOKEN)
         self.density.setText(self._density(page))
         self.density.setToolTip(tip(self._density_words(page)))
         self.histogram.show_side(side, here)

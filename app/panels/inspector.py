@@ -50,7 +50,7 @@ class InspectorPanel(QWidget):
         self.label_line = LabelLine(session, edits, registry)
         self.label = self.label_line.edit
         self.examples = ExamplesView(session, evidence, edits, registry)
-        self.similar = SimilarList(session, SimilarDesk(effects, beside, self))
+        self.similar = SimilarList(session, SimilarDesk(effects, beside, self, evidence))
         self.facts = QFormLayout()
         self.facts.setContentsMargins(0, 0, 0, 0)
         self.facts.setVerticalSpacing(2)

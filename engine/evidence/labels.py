@@ -23,7 +23,7 @@ from engine.progress import checkpoint
 
 Index = NDArray[np.int64]
 Real = NDArray[np.float64]
-LEAST_SCORE, LEAST_GAIN = 0.8, 0.15  # below the first, or less above the control than the second: no label
+LEAST_SCORE, LEAST_GAIN = 0.7, 0.15  # below the first, or less above the control than the second: no label
 FEWEST_HELD_OUT = 4
 SHUFFLES = 8
 MOST_FORMS = 3  # that a label names

@@ -16,8 +16,8 @@ from engine.graphs.influence import target_weight
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
-# How much each measure counts where all three speak: edges are there for every node, labels say least.
-WEIGHTS: Mapping[str, float] = {"edges": 0.5, "decoders": 0.3, "labels": 0.2}
+# How much each measure counts where all of them speak: edges are there for every node, labels say least.
+WEIGHTS: Mapping[str, float] = {"edges": 0.5, "decoders": 0.3, "examples": 0.3, "labels": 0.2}
 _WORD = re.compile(r"\w+")
 _SAY_NOTHING = frozenset(
     [

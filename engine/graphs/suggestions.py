@@ -172,6 +172,7 @@ def suggest_groups(
     *,
     labels: Mapping[int, str] | None = None,
     decoders: NDArray[np.floating] | None = None,
+    examples: Array | None = None,
     at_least: float = 0.5,
     layer_span: int = 6,
     refused: Collection[str] = (),
@@ -184,7 +185,7 @@ def suggest_groups(
 
     A group spans at most `layer_span` layers, and groups never run in a circle: no path of edges of at least
     `WEAKEST_LINK` leaves a group and comes back through another. `decoders` (n, d) are the vectors that `nodes` write,
-    nan where not known. Raises `Cancelled`.
+    nan where not known; `examples` (n, n) says how alike they are by when they are active. Raises `Cancelled`.
     """
     rows = {node: i for i, node in reversed(list(enumerate(nodes)))}  # the first row of each
     nodes = list(dict.fromkeys(nodes))[:MOST_NODES]
@@ -192,6 +193,9 @@ def suggest_groups(
     fixed = {"labels": label_similarity([labels.get(node, "") for node in nodes])}
     if decoders is not None:
         fixed["decoders"] = decoder_similarity(decoders[[rows[node] for node in nodes]])
+    if examples is not None:
+        at = [rows[node] for node in nodes]
+        fixed["examples"] = examples[np.ix_(at, at)]
     linked = _links(graph, nodes)
     layer = graph.layer[nodes]
 

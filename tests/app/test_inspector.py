@@ -9,6 +9,7 @@ from pytestqt.qtbot import QtBot
 
 from app.reading import activation_rank, similar_features
 from app.window import MainWindow
+from engine.evidence.pages import Near
 from engine.graphs import AttributionGraph, NodeKind
 from engine.graphs.similarity import role_similarity
 from tests.app.conftest import as_trace
@@ -120,6 +121,16 @@ def test_similar_features_are_other_features_each_once(graph: AttributionGraph) 
     cosines[9] = 1.0
     first = similar_features(graph, node, role, cosines, 1)[0]
     assert (first.node, first.decoder) == (int(features[9]), 1.0)
+
+
+def test_features_active_at_the_same_tokens_are_more_alike(graph: AttributionGraph) -> None:
+    features = graph.of_kind(NodeKind.FEATURE)
+    node, other = int(features[5]), int(features[9])
+    near = [Near(int(graph.layer[other]), int(graph.feature[other]), 0.9)]
+    roles = np.full(graph.n_nodes, 0.2)
+    first = similar_features(graph, node, roles, None, 1, near)[0]
+    assert (first.node, first.examples, first.role) == (other, 0.9, 0.2)
+    assert similar_features(graph, node, roles, None, 1)[0].examples is None
 
 
 def test_decoders_are_compared_where_the_model_is_loaded(ready: MainWindow, qtbot: QtBot) -> None:

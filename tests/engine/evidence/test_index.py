@@ -14,7 +14,9 @@ from engine.errors import Cancelled, MachineError, RequestError
 from engine.evidence.corpus import Corpus
 from engine.evidence.feature_index import FeatureIndex
 from engine.evidence.indexing import build_index
+from engine.evidence.likeness import likeness_of
 from engine.evidence.pages import TOP
+from engine.progress import silent
 from tests.engine.evidence.indexed import SETTINGS, alone, corpus, index_path
 from tests.engine.tracing.tiny_models import features_of, tiny_model
 
@@ -219,3 +221,17 @@ def test_too_little_memory_and_a_full_disk_are_one_sentence(tmp_path: Path, monk
     with pytest.raises(MachineError, match=r"disk is full: state\.safetensors was not written"):
         made(tmp_path, work=work, save_seconds=0.0)
     assert not index_path(tmp_path).exists()
+
+
+def test_likeness_of_nodes_is_what_pages_say(tmp_path: Path) -> None:
+    index = made(tmp_path, "llama", "neurons")
+    near = next(page.near[0] for i in range(20) if (page := index.page(1, i)).near)
+    own = next(i for i in range(20) if index.page(1, i).near)
+    layer, feature = [1, near.layer, 1, 1], [own, near.feature, own, 10**6]
+    found = likeness_of(index.file.path, layer, feature, [1.0, 2.0, 3.0, 1.0], silent, threading.Event())
+    assert found[0, 1] == found[1, 0] == pytest.approx(near.likeness)
+    assert found[0, 2] == 1.0
+    assert np.isnan(found[3, :3]).all()
+    other_side = likeness_of(index.file.path, layer, feature, [1.0, -2.0, 3.0, 1.0], silent, threading.Event())
+    assert np.isnan(other_side[0, 1])
+    assert other_side[0, 2] == 1.0

@@ -172,6 +172,17 @@ def test_decoders_alone_can_make_a_group() -> None:
     assert found.groups[0].stability == 1
 
 
+def test_what_is_active_together_alone_can_make_a_group() -> None:
+    graph, _ = planted()
+    nodes = graph.of_kind(NodeKind.FEATURE)[:10].tolist()
+    alike = np.full((11, 11), np.nan)
+    alike[4, 6] = alike[6, 4] = 0.9  # rows of the list below, in which the first node stands twice
+    bare = replace(graph, source=graph.source[:0], target=graph.target[:0], weight=graph.weight[:0])
+    found = suggest_groups(bare, [nodes[0], *nodes], examples=alike, layer_span=99)
+    assert [group.nodes for group in found.groups] == [(nodes[3], nodes[5])]
+    assert found.groups[0].reasons == ("examples 0.90 alike",)
+
+
 @given(seed=st.integers(0, 200), span=st.integers(0, 5))
 @settings(max_examples=25, deadline=None)
 def test_groups_keep_their_conditions(seed: int, span: int) -> None:
