@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
                 settings,
                 arguments.out,
                 folder=arguments.text,
+                prompts=_sample_prompts(),
                 on_round=_print_round,
                 progress=with_time_left(TerminalProgress()),
                 cancel=cancel,
@@ -96,6 +99,12 @@ def _settings(arguments: argparse.Namespace) -> TrainSettings:
     given["sampled_share"] = arguments.sample_share
     given = {name: value for name, value in given.items() if value is not None}
     return TrainSettings(skip=not arguments.no_skip, cross_layer=arguments.cross_layer, **given)
+
+
+def _sample_prompts() -> list[str]:
+    """The sample prompts, whose graphs the card tells about."""
+    held = json.loads((resources.files("resources") / "prompts.json").read_text(encoding="utf-8"))
+    return [one["text"] for one in held["prompts"]]
 
 
 def _print_round(measured: Measured) -> None:

@@ -6,10 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from engine.training.run import Measured, train
+    from engine.training.measuring import Measured
+    from engine.training.run import train
     from engine.training.settings import Plan, TrainSettings, plan
 
-_WHERE = {"Measured": "run", "Plan": "settings", "TrainSettings": "settings", "plan": "settings", "train": "run"}
+_WHERE = {"Measured": "measuring", "Plan": "settings", "TrainSettings": "settings", "plan": "settings", "train": "run"}
 
 __all__ = ["Measured", "Plan", "TrainSettings", "plan", "train"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,8 @@ from engine.training.activations import ActivationBuffer
 from engine.training.splicing import SetWriter, cross_entropy, nothing
 from engine.training.text import Pieces
 
+# What is measured after each round: FVU, L0 and dead share a layer, CE recovered, and where the training stands.
+Measured = dict[str, Any]
 # Tokens that cross-entropies are measured on: the error of "recovered" is then about .01.
 CE_TOKENS = 2000
 
@@ -31,7 +34,12 @@ class Baseline:
 
     def recovered(self, spliced: float) -> float:
         """CE recovered."""
-        return (self.zero - spliced) / max(self.zero - self.clean, 1e-9)
+        return share_recovered(self.clean, self.zero, spliced)
+
+
+def share_recovered(clean: float, zero: float, spliced: float) -> float:
+    """(zero - spliced) / (zero - clean); 0 where removing changes nothing. Says little where removing helps."""
+    return 0.0 if abs(zero - clean) < 1e-12 else (zero - spliced) / (zero - clean)
 
 
 def baseline(weights: ModelWeights, held_out: Pieces, cancel: threading.Event | None) -> Baseline:
@@ -66,9 +74,9 @@ def unexplained(
         acts = here.activations(x)
         active.append(float((acts > 0).sum(-1).float().mean()))
         kept[layer] = acts
-        made = here.b_dec + (0 if here.w_skip is None else x @ here.w_skip.T)
+        made = here.b_dec.to(x.dtype) + (0 if here.w_skip is None else x @ here.w_skip.to(x.dtype).T)
         for source, held in list(kept.items()):
-            decoder = in_memory(transcoders[source].w_dec)
+            decoder = in_memory(transcoders[source].w_dec).to(x.dtype)
             if layer < source + transcoders[source].layers_written:
                 made = made + held @ (decoder if decoder.ndim == 2 else decoder[:, layer - source])
             else:

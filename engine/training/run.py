@@ -11,18 +11,19 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from engine.errors import MachineError
 from engine.progress import Progress, checkpoint, part, silent
 from engine.training.activations import ActivationBuffer
+from engine.training.card import Material, measure_set, write_card
 from engine.training.checkpoints import Progressed, read_checkpoint, write_checkpoint
 from engine.training.export import write_set
 from engine.training.folding import transcoders_of
 from engine.training.group import LayerGroup, started
-from engine.training.measuring import Baseline, baseline, recovered, unexplained
+from engine.training.measuring import Measured, baseline, recovered, unexplained
 from engine.training.schedule import Window, in_last_part, rate, total_steps, window
 from engine.training.settings import TrainSettings, plan, require_room
 from engine.training.start import layer_start
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from engine.models.language_model import LanguageModel
 
 WORK_NAME = ".training"
-# What is measured after each round: FVU, L0 and dead share a layer, CE recovered, and where the training stands.
-Measured = dict[str, Any]
 # No checkpoint is written sooner than this after the last, in seconds.
 _CHECKPOINT_EVERY = 60.0
 _START_POSITIONS = 32_768
@@ -45,6 +44,7 @@ def train(
     out: Path,
     *,
     folder: Path | None = None,
+    prompts: Sequence[str] = (),
     on_round: Callable[[Measured], None] | None = None,
     progress: Progress = silent,
     cancel: threading.Event | None = None,
@@ -52,7 +52,7 @@ def train(
     """Train a dictionary for a model and write it to the folder `out`; gives what was measured after each round.
 
     Text is read from `folder`, or from what ships where it is None, and sampled from the model (settings). A training
-    that `out` holds unfinished is continued.
+    that `out` holds unfinished is continued. `prompts` are traced for the card.
 
     Raises
     ------
@@ -69,9 +69,10 @@ def train(
     text = gather(model, settings, folder, work, part(progress, 0.0, 0.1), cancel)
     job = _Job(model, settings, text, work, made.slot, cancel)
     try:
-        job.run(part(progress, 0.1, 0.95), on_round)
-        transcoders = transcoders_of(job.groups)
-        write_set(out, transcoders, model, settings.storage, part(progress, 0.95, 1.0))
+        material = job.run(part(progress, 0.1, 0.9), on_round)
+        write_set(out, transcoders_of(job.groups), model, settings.storage, part(progress, 0.9, 0.92))
+        measures = measure_set(out, model, material, prompts, part(progress, 0.92, 1.0), cancel)
+        write_card(out, model, settings, text.sources, job.state.history, measures)
     finally:
         job.close()
     shutil.rmtree(work, ignore_errors=True)
@@ -104,21 +105,22 @@ class _Job:
         self._work, self._slot, self._cancel = work, slot, cancel
         self._compute = fast_dtype(model.weights.device)
         self._buffers: list[ActivationBuffer] = []
-        self._base: Baseline | None = None
         self._since_checkpoint = time.monotonic()
         held = read_checkpoint(work, settings, model.fingerprint, model.weights.device, self._compute)
         self.groups: list[LayerGroup]
         self.groups, self.state = held if held is not None else ([], Progressed())
 
-    def run(self, progress: Progress, on_round: Callable[[Measured], None] | None) -> None:
-        """Rounds until the schedule is at its end."""
+    def run(self, progress: Progress, on_round: Callable[[Measured], None] | None) -> Material:
+        """Rounds until the schedule is at its end; gives what the result is to be judged by."""
         weights, settings = self._model.weights, self._settings
         recorded = self._buffer("activations", self._slot * settings.passes)
         held_out = self._buffer("held-out", self._text.held_out.n_tokens)
         held_out.fill(self._text.held_out, held_out.capacity, cancel=self._cancel)
-        self._base = baseline(weights, self._text.held_out, self._cancel)
+        material = Material(recorded, held_out, baseline(weights, self._text.held_out, self._cancel))
         self._refill(recorded)
-        total, took, done = total_steps(settings, self._text.train.n_tokens), 0.0, False
+        total, took = total_steps(settings, self._text.train.n_tokens), 0.0
+        # A kill may have come after the last round, while the result was being measured.
+        done = bool(self.state.history) and self.state.history[-1]["share"] >= 1
         while not done:
             began = time.monotonic()
             left = self._text.train.take(slice(self.state.pieces, None))
@@ -136,11 +138,12 @@ class _Job:
             self.state.seconds += took
             self.state.steps += steps
             done = here.is_last
-            measured = self._measure(held_out, here, train_fvu)
+            measured = self._measure(material, here, train_fvu)
             self.state.history.append(measured)
             if on_round is not None:
                 on_round(measured)
             self._keep(always=done)
+        return material
 
     def close(self) -> None:
         """Delete the recorded activations."""
@@ -209,13 +212,12 @@ class _Job:
                 group.revive([x for x, _ in batch], [y for _, y in batch])
         return found
 
-    def _measure(self, held_out: ActivationBuffer, here: Window, train_fvu: Sequence[float]) -> Measured:
+    def _measure(self, material: Material, here: Window, train_fvu: Sequence[float]) -> Measured:
         transcoders = transcoders_of(self.groups)
         layers = [layer for group in self.groups for layer in group.layers]
-        assert self._base is not None
         with torch.no_grad():
-            fvus, l0 = unexplained(transcoders, held_out, self._cancel)
-            kept = recovered(self._model.weights, transcoders, self._base, self._cancel)
+            fvus, l0 = unexplained(transcoders, material.held_out, self._cancel)
+            kept = recovered(self._model.weights, transcoders, material.base, self._cancel)
         return {
             "share": here.end,
             "steps": self.state.steps,

@@ -85,12 +85,12 @@ def cross_entropy(
                     change = writer(number, values.mlp_input, branch) - branch
                     change[:, : batch.first] = 0
                     x = x + change
-            one, more = _losses(weights, x, ids, batch)
+            one, more = next_token_losses(weights, x, ids, batch)
         total, count = total + one, count + more
     return total / max(count, 1)
 
 
-def _losses(weights: ModelWeights, x: Tensor, ids: Tensor, batch: Pieces) -> tuple[float, int]:
+def next_token_losses(weights: ModelWeights, x: Tensor, ids: Tensor, batch: Pieces) -> tuple[float, int]:
     """The sum of -log p of every next token after a trained position, and how many they are."""
     place = torch.arange(ids.shape[1] - 1, device=ids.device)
     mask = (place >= batch.first) & (place < batch.length.to(ids.device)[:, None] - 1)
