@@ -115,7 +115,7 @@ class IndexFile:
             self.head, self._token_type, places, start = _header(self._map)
             self._sections = {name: (start + at, size) for name, (at, size) in places.items()}
             self._check()
-        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError, struct.error) as error:
             self._map.close()
             raise RequestError(
                 f"{path.name} is no whole feature index of this version; make it again with circuit-loupe index."
