@@ -1,7 +1,8 @@
 """Commands, and what every way of ending says and returns.
 
 Exit status: 0 done; 1 a fault of ours (one sentence and the path of a log); 2 the request is wrong; 3 the machine
-cannot; 4 done, but conservation above the bound or (rerun) not the same graph; 130 interrupted.
+cannot; 4 done, but conservation above the bound, (rerun) not the same graph or (verify) edges that do not hold; 130
+interrupted.
 """
 
 from __future__ import annotations
@@ -16,7 +17,20 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import NoReturn
 
-from engine.cli import export_graph, import_graph, index, models, rerun, rescue, shared, sharing, trace, train
+from engine.cli import (
+    export_graph,
+    import_graph,
+    index,
+    intervene,
+    models,
+    rerun,
+    rescue,
+    shared,
+    sharing,
+    trace,
+    train,
+    verify,
+)
 from engine.errors import Cancelled, LoupeError, RequestError
 
 FAULT, INTERRUPTED = 1, 130
@@ -39,7 +53,8 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"Circuit Loupe {metadata.version('circuit-loupe')}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
-    for module in (models, trace, index, train, shared, rerun, import_graph, export_graph, sharing, rescue):
+    every = (models, trace, intervene, verify, index, train, shared, rerun, import_graph, export_graph, sharing, rescue)
+    for module in every:
         module.add_command(commands)
     return top
 

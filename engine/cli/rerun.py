@@ -9,8 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.cli.asked import open_kept
 from engine.cli.terminal import TerminalProgress, interruptible
-from engine.errors import MachineError, RequestError
+from engine.errors import RequestError
 from engine.progress import part
 from engine.whole_files import written_whole
 
@@ -70,41 +71,12 @@ def as_json(done: Rerun) -> dict[str, Any]:
 
 
 def _rerun(arguments: argparse.Namespace, project: Project) -> Rerun:
-    from engine.dictionaries import load_features
-    from engine.models import load_model
     from engine.projects import rerun
 
-    asked, report = project.asked(arguments.trace), project.report(arguments.trace)
-    made_by, machine = report.get("model", {}), report.get("machine", {})
-    source = arguments.model or made_by.get("source") or made_by.get("name")
     progress = TerminalProgress()
     with interruptible() as cancel:
-        model = load_model(
-            source,
-            device=arguments.device or _device(str(machine.get("device", "auto"))),
-            dtype=arguments.dtype or str(machine.get("dtype", "float32")),
-            progress=part(progress, 0, 0.3),
-            cancel=cancel,
-        )
-        features = load_features(
-            arguments.features or asked.features,
-            model,
-            trust=arguments.trust_features,
-            progress=part(progress, 0.3, 0.4),
-            cancel=cancel,
-        )
+        model, features, _ = open_kept(arguments, project, part(progress, 0, 0.4), cancel)
         return rerun(project, arguments.trace, model, features, part(progress, 0.4, 1.0), cancel)
-
-
-def _device(name: str) -> str:
-    """The device the trace was made on, where this machine has it; a difference that is then said."""
-    from engine.models import choose_device
-
-    try:
-        choose_device(name)
-    except (MachineError, RequestError):
-        return "auto"
-    return name
 
 
 def _print(done: Rerun) -> None:

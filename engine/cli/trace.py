@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.cli import many
+from engine.cli.asked import add_model_flags, add_prompt_flags, asked_prompt, asked_target, open_asked
 from engine.cli.drawing import DRAWINGS, write_drawing
 from engine.cli.numbers import share, whole
 from engine.cli.terminal import TerminalProgress, interruptible
 from engine.errors import RequestError
 from engine.graphs.titles import title_of
-from engine.models.opened import What, remember_opened
 from engine.progress import part
-from engine.tracing.spec import Prompt, Target, TraceSpec
+from engine.tracing.spec import TraceSpec
 from engine.tracing.target_files import LARGEST_LIST_BYTES, read_target_file
 from engine.whole_files import written_whole
 
@@ -44,13 +44,8 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
         help="the text; the model's BOS is put in front unless it begins with a special token",
     )
     many.add_flags(add)
-    add("--model", metavar="ID|PATH", help="a model's id, folder or GGUF file (default: the starter)")
-    add("--features", metavar="neurons|PATH", default="neurons", help="the dictionary (default: neurons)")
-    add("--trust-features", action="store_true", help="open a dictionary even if it does not describe the model")
-    add(
-        "--target", metavar="TOKEN", default="auto", help='one token such as " Austin" (default: auto, the likely ones)'
-    )
-    add("--against", metavar="TOKEN", help="trace the difference of the target and this token")
+    add_model_flags(add)
+    add_prompt_flags(add)
     add(
         "--direction",
         type=Path,
@@ -58,9 +53,6 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
         help="trace d_model numbers (.npy or JSON list), or a weighted sum of tokens (JSON object)",
     )
     add("--target-feature", metavar="L:P:F", help="trace feature F of layer L at position P")
-    add("--position", type=int, default=-1, metavar="N", help="position traced; BOS counts as 0 (default: the last)")
-    add("--no-bos", action="store_true", help="do not put the model's BOS in front")
-    add("--chat", action="store_true", help="put the prompt as a user's turn of the model's chat template")
     add("--max-nodes", type=whole, default=1000, metavar="N", help="budget of feature nodes (default: 1000)")
     add(
         "--nodes",
@@ -69,13 +61,9 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
         help="exactly these feature nodes: CSV or JSON of layer, position, feature",
     )
     add("--edge-mass", type=share, default=0.995, metavar="SHARE", help="keep edges to this share (default: 0.995)")
-    add("--top-logits", type=whole, default=10, metavar="N", help="at most so many tokens traced (default: 10)")
-    add("--logit-mass", type=share, default=0.95, metavar="SHARE", help="of this probability (default: 0.95)")
     add("--compatible", action="store_true", help="as circuit-tracer: no bias nodes, logits before the softcap")
     add("--node-threshold", type=share, default=0.8, metavar="SHARE", help="for --json and --image (default: 0.8)")
     add("--edge-threshold", type=share, default=0.98, metavar="SHARE", help="for --json and --image (default: 0.98)")
-    add("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"], help="(default: auto)")
-    add("--dtype", default="float32", choices=["float32", "bfloat16"], help="(default: float32)")
     add(
         "--sweep-dtype",
         default="float32",
@@ -115,15 +103,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _spec(arguments: argparse.Namespace) -> TraceSpec:
     return TraceSpec(
-        Prompt(arguments.prompt or "", bos=not arguments.no_bos, chat=arguments.chat),
-        Target(
-            token=None if arguments.target == "auto" else arguments.target,
-            against=arguments.against,
+        asked_prompt(arguments),
+        asked_target(
+            arguments,
             **({} if arguments.direction is None else read_target_file(arguments.direction)),
             feature=None if arguments.target_feature is None else read_feature(arguments.target_feature),
-            position=arguments.position,
-            top_logits=arguments.top_logits,
-            logit_mass=arguments.logit_mass,
         ),
         max_nodes=arguments.max_nodes,
         nodes=None if arguments.nodes is None else read_nodes(arguments.nodes),
@@ -164,31 +148,12 @@ def _open_project(path: Path | None) -> Project | None:
 
 
 def _trace(arguments: argparse.Namespace, spec: TraceSpec) -> Trace:
-    from engine.dictionaries import load_features
-    from engine.models import load_model
     from engine.tracing.kept import trace_or_recall
 
     progress = TerminalProgress()
     with interruptible() as cancel:
-        model = load_model(
-            arguments.model,
-            device=arguments.device,
-            dtype=arguments.dtype,
-            progress=part(progress, 0, 0.3),
-            cancel=cancel,
-        )
-        _remember("models", arguments.model)
-        features = load_features(
-            arguments.features, model, trust=arguments.trust_features, progress=part(progress, 0.3, 0.4), cancel=cancel
-        )
-        _remember("dictionaries", arguments.features)
+        model, features = open_asked(arguments, part(progress, 0, 0.4), cancel)
         return trace_or_recall(model, features, spec, part(progress, 0.4, 1.0), cancel, recall=not arguments.no_cache)
-
-
-def _remember(what: What, source: str | None) -> None:
-    """`circuit-loupe models` and the window list what was opened from a path."""
-    if source is not None and Path(source).expanduser().exists():
-        remember_opened(what, Path(source))
 
 
 def _write(arguments: argparse.Namespace, spec: TraceSpec, result: Trace, project: Project | None) -> list[str]:

@@ -1,0 +1,151 @@
+"""`circuit-loupe intervene PROMPT --set PLACE=VALUE`: change nodes, predict, run the model, compare with chance."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.cli.asked import (
+    add_model_flags,
+    add_prompt_flags,
+    asked_prompt,
+    asked_target,
+    check_report,
+    open_asked,
+    write_report,
+)
+from engine.cli.change_texts import GRAMMAR, read_change_text, swapped
+from engine.cli.numbers import whole
+from engine.cli.terminal import TerminalProgress, interruptible
+from engine.errors import RequestError
+from engine.graphs.visible_text import visible_text
+from engine.interventions.changes import Settings
+from engine.models.prompt import Prompt
+from engine.progress import part
+from engine.tracing.spec import TraceSpec
+
+if TYPE_CHECKING:
+    from engine.interventions.continued import ContinuedResult
+    from engine.interventions.experiment import ExperimentResult
+
+SHOWN = 10
+
+
+def add_command(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the command and its flags."""
+    command = commands.add_parser(
+        "intervene",
+        help="change features, neurons, errors, tokens or heads, and see what the model says then",
+        description="Change nodes of a prompt and run the model again: what was predicted beside what was measured, "
+        "the tokens before and after, random changes that are like it, and the text that follows. Exit status: 0 done, "
+        "2 the request is wrong, 3 the machine cannot, 130 interrupted.",
+    )
+    add = command.add_argument
+    add(
+        "prompt",
+        metavar="PROMPT",
+        help="the text; the model's BOS is put in front unless it begins with a special token",
+    )
+    add("--set", action="append", required=True, metavar="PLACE=VALUE", help=f"a change; may be repeated: {GRAMMAR}")
+    add("--other", metavar="PROMPT", help="the prompt that swaps take their values from")
+    add("--mode", default="constrained", choices=["constrained", "iterative", "direct"], help="(default: constrained)")
+    add("--layers", metavar="A-B", help="layers whose MLPs are held in the mode constrained (default: those changed)")
+    add("--attention", default="frozen", choices=["frozen", "live"], help="(default: frozen)")
+    add("--generate", type=whole, metavar="N", help="continue the text by so many tokens, with and without the changes")
+    add("--seeds", metavar="N,N,…", help="sample the text with these seeds instead of greedily")
+    add("--temperature", type=float, default=1.0, metavar="T", help="of sampled texts (default: 1)")
+    add(
+        "--controls",
+        type=int,
+        default=0,
+        metavar="N",
+        help="random changes that are like it: 0 (default), or 100 and up",
+    )
+    add("--seed", type=int, default=0, metavar="N", help="of the random changes (default: 0)")
+    add_model_flags(add)
+    add_prompt_flags(add)
+    add("--report", type=Path, metavar="FILE.json", help="everything that was measured, as JSON")
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Change, measure, print."""
+    check_report(arguments.report)
+    if not arguments.prompt:
+        raise RequestError("The prompt is empty; give some text.")
+    if arguments.controls < 0:
+        raise RequestError(f"{arguments.controls} random changes cannot be drawn; give 0, or 100 and up.")
+    changes = [read_change_text(text) for text in arguments.set]
+    settings = Settings(arguments.mode, arguments.attention, _layers(arguments.layers))
+    seeds = _seeds(arguments.seeds)
+    result, text = _run(arguments, changes, settings, seeds)
+    report = {"experiment": result.plain(), "text": None if text is None else text.plain()}
+    write_report(arguments.report, report)
+    _print(result, text)
+    return 0
+
+
+def _run(
+    arguments: argparse.Namespace, changes: list[Any], settings: Settings, seeds: tuple[int, ...]
+) -> tuple[ExperimentResult, ContinuedResult | None]:
+    from engine.interventions.case import open_case
+    from engine.interventions.continued import ContinuedSpec, continue_both
+    from engine.interventions.experiment import ExperimentSpec, run_experiment
+
+    progress = TerminalProgress()
+    with interruptible() as cancel:
+        model, features = open_asked(arguments, part(progress, 0, 0.3), cancel)
+        prompt = asked_prompt(arguments)
+        other = None
+        if arguments.other is not None:
+            other = model.tokenizer.encode(Prompt(arguments.other, bos=prompt.bos, chat=prompt.chat))
+        final = tuple(swapped(one, other) for one in changes)
+        case = open_case(model, features, TraceSpec(prompt, asked_target(arguments)), part(progress, 0.3, 0.4), cancel)
+        experiment = ExperimentSpec(final, settings, (), arguments.controls, arguments.seed)
+        result = run_experiment(case, experiment, part(progress, 0.4, 0.8), cancel)
+        if arguments.generate is None:
+            return result, None
+        spec = ContinuedSpec(final, settings, arguments.generate, seeds, arguments.temperature)
+        return result, continue_both(case, spec, part(progress, 0.8, 1), cancel)
+
+
+def _layers(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)(?:-(\d+))?", text.strip())
+    if found is None:
+        raise RequestError(f"{text!r} is no range of layers; give two numbers such as 5-12.")
+    return int(found[1]), int(found[2] or found[1])
+
+
+def _seeds(text: str | None) -> tuple[int, ...]:
+    if text is None:
+        return ()
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise RequestError(f"{text!r} names no seeds; give whole numbers such as 0,1,2.")
+    return tuple(int(part) for part in parts)
+
+
+def _print(result: ExperimentResult, text: ContinuedResult | None) -> None:
+    out = sys.stdout.write
+    out(f"Changed:    {result.sentence}\n")
+    out(f"Held:       {result.settings}\n")
+    out(f"Predicted:  {result.predicted:+.3f}, measured {result.change:+.3f} ({result.prediction})\n")
+    out(f"KL:         {result.kl:.4f} nats over the whole vocabulary\n")
+    out("Tokens:     before -> after: probability, logit, rank\n")
+    for one in result.tokens[:SHOWN]:
+        found = one.outcome
+        out(
+            f"            {visible_text(one.text, 24):<24} {found.probability_before:.4f} -> {found.probability:.4f}  "
+            f"{found.logit_before:.2f} -> {found.logit:.2f}  {found.rank_before + 1:,} -> {found.rank + 1:,}\n"
+        )
+    if result.controls is not None:
+        out(f"Controls:   {result.controls.sentence} (seed {result.controls.seed}); p = {result.controls.p:.4g}\n")
+    for pair in () if text is None else text.pairs:
+        seed = "" if pair.without.seed is None else f" (seed {pair.without.seed})"
+        out(f"Text:       {visible_text(''.join(pair.without.tokens))}{seed}\n")
+        out(f"Changed:    {visible_text(''.join(pair.changed.tokens))}{seed}\n")
