@@ -16,11 +16,16 @@ PARTS = {
     "conservation": "Every traced row of the graph must sum to its target’s value: the largest error of all rows.",
     "edges": "With everything else held, features are changed by 1 % and everything later is read: to first order, "
     "what edges predict must be what is measured.",
-    "by layer": "Features are ablated and everything above is free to answer: how alike the predicted and the measured "
-    "changes of the graph’s features are, layer by layer (cosine, 1 is alike).",
+    "by layer": "The residual stream is pushed a little, in the model and in what the graph stands for (features in "
+    "place of MLPs, norms held): how alike the two change, layer by layer (cosine, 1 is alike). Three pushes: along "
+    "what a feature reads, in a random direction, and by what a feature writes.",
     "influence": "Features are ablated one by one: whether those that the graph ranks highest move the target most "
     "(Spearman’s rank correlation).",
 }
+
+
+# Kinds of pushes, and how their curves are drawn.
+PUSHES = {"encoder": "first", "upstream": "second", "random": "quiet"}
 
 
 class VerifyView(QSplitter):
@@ -48,15 +53,16 @@ class VerifyView(QSplitter):
         self.parts.fill([_row(one) for one in parts], [_meaning(one) for one in parts])
         predicted, measured = ([float(one) for one in result[name]] for name in ("predicted", "measured"))
         self.edges.show_points(predicted, measured, [False] * len(predicted))
-        cosines = [one for one in result["cosines"] if one["median"] is not None]
-        above = [float(one["above"]) for one in cosines]
-        curves = [
-            (name, above, [float(one[key]) for one in cosines], role)
-            for name, key, role in (("median", "median", "first"), ("low", "low", "quiet"), ("high", "high", "quiet"))
-        ]
+        curves = [_curve(result["cosines"], push, role) for push, role in PUSHES.items()]
         self.layers.show_curves(curves, level=0)
         influence, effect = ([float(one) for one in result[name]] for name in ("influence", "effect"))
         self.influence.show_points(influence, effect, [False] * len(influence))
+
+
+def _curve(cosines: list[dict[str, Any]], push: str, role: str) -> tuple[str, list[float], list[float], str]:
+    """The median cosines of one kind of push."""
+    mine = [one for one in cosines if one.get("push", "upstream") == push and one["median"] is not None]
+    return push, [float(one["above"]) for one in mine], [float(one["median"]) for one in mine], role
 
 
 def _row(one: dict[str, Any]) -> tuple[str, str, str, str]:

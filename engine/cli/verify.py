@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,7 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     add("--max-nodes", type=whole, default=1000, metavar="N", help="budget of feature nodes (default: 1000)")
     add("--sources", type=whole, metavar="N", help="features that are changed to check edges")
     add("--ablated", type=whole, metavar="N", help="features that are ablated one by one")
+    add("--controls", type=whole, metavar="N", help="random features beside each source (100 and up; default: none)")
     add("--seed", type=int, default=0, metavar="N", help="of the sample (default: 0)")
     add("--report", type=Path, metavar="FILE.json", help="what is printed and all points, as JSON")
     # Left open, they are what a project's trace was made with.
@@ -72,7 +74,12 @@ def _verify(arguments: argparse.Namespace) -> VerifyResult:
     from engine.tracing.kept import trace_or_recall
 
     spec = VerifySpec(seed=arguments.seed)
-    spec = VerifySpec(arguments.sources or spec.sources, arguments.ablated or spec.ablated, spec.watched, spec.seed)
+    spec = replace(
+        spec,
+        sources=arguments.sources or spec.sources,
+        ablated=arguments.ablated or spec.ablated,
+        controls=arguments.controls or 0,
+    )
     progress = TerminalProgress()
     with interruptible() as cancel:
         if arguments.trace is not None:

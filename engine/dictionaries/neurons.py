@@ -175,6 +175,17 @@ class NeuronLayer:
             out += (through * (derivative * up)[:, None, :]) @ mlp.w_gate.to(through.dtype)
         return self._record.mlp_norm.pull(out)
 
+    def push_jacobian(self, change: Tensor) -> Tensor:
+        """(..., T, d) how far a small change (..., T, d) of what the MLP reads moves what it writes, to first order."""
+        mlp, x = self._mlp, self._record.mlp_input
+        up = _linear(x, mlp.w_up, mlp.b_up)
+        if mlp.w_gate is None:
+            moved = value_and_derivative(up, mlp.activation)[1] * _linear(change, mlp.w_up, None)
+        else:
+            value, derivative = value_and_derivative(_linear(x, mlp.w_gate, mlp.b_gate), mlp.activation)
+            moved = value * _linear(change, mlp.w_up, None) + derivative * up * _linear(change, mlp.w_gate, None)
+        return _linear(moved, mlp.w_down, None)
+
     def _through_down(self, gradient: Tensor) -> Tensor:
         pulled = self._pulled(gradient)
         return pulled @ self._mlp.w_down.to(pulled.dtype)  # (T', n, m)

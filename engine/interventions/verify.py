@@ -5,8 +5,8 @@ Four parts, all measured on the graph's own prompt:
     conservation   the largest error of a traced row (the trace's own figure), at most its bound;
     edges          with everything else held, a sample of features is scaled by `SMALL`: the change of each later
                    feature and of the target beside its prediction; to first order they are the same number;
-    by layer       the same features ablated, all above left free: the cosine of predicted and measured changes of the
-                   graph's features in each later layer (Ameisen et al. 2025 do so in the residual stream);
+    by layer       the same small push of the residual stream in the model and in its replacement, three kinds of them:
+                   how alike the two change in each later layer (`perturbation`; Ameisen et al. 2025);
     influence      features ablated one by one: Spearman of their influence and of how far each moves the target.
 """
 
@@ -26,9 +26,11 @@ from engine.interventions.case import Case
 from engine.interventions.changes import Change, Settings
 from engine.interventions.controls import FeatureAt
 from engine.interventions.kept import Record, plain
+from engine.interventions.matched import matched_sets
 from engine.interventions.measure import measure
+from engine.interventions.perturbation import PUSHES, Followed, Push, follow
 from engine.interventions.predicted_changes import predicted_changes
-from engine.interventions.statistics import Agreement, agreement, spearman
+from engine.interventions.statistics import Agreement, agreement, benjamini_hochberg, permutation_p, spearman
 from engine.progress import Progress, part, silent
 from engine.tracing.run import CONSERVATION_BOUND
 
@@ -37,17 +39,23 @@ SMALL = 0.99
 # What a part needs to pass: edges are exact but for rounding (neurons: but for their curvature); the others are shares
 # that the papers report as good (a cosine of about 0.8 one layer up, a Spearman of about 0.7).
 EDGES_PEARSON, COSINE_NEXT, INFLUENCE_SPEARMAN = 0.99, 0.7, 0.5
+# Edges are significant at this rate of false ones among them.
+FALSE_RATE = 0.05
 SOURCES, ABLATED, WATCHED = 16, 60, 120
 
 
 @dataclass(frozen=True)
 class VerifySpec:
-    """How much is sampled. The same seed gives the same sample."""
+    """How much is sampled. The same seed gives the same sample.
+
+    `controls`: random features beside each source, for the significance of its effect; 0 leaves that out.
+    """
 
     sources: int = SOURCES
     ablated: int = ABLATED
     watched: int = WATCHED
     seed: int = 0
+    controls: int = 0
 
     def plain(self) -> dict[str, Any]:
         """Plain JSON values: `read_verify` gives the same again."""
@@ -57,7 +65,8 @@ class VerifySpec:
 def read_verify(values: dict[str, Any]) -> VerifySpec:
     """The spec that `plain` wrote; raises `ValueError` for anything else."""
     try:
-        return VerifySpec(*(int(values[name]) for name in ("sources", "ablated", "watched", "seed")))
+        sources, ablated, watched, seed = (int(values[name]) for name in ("sources", "ablated", "watched", "seed"))
+        return VerifySpec(sources, ablated, watched, seed, int(values.get("controls", 0)))
     except (KeyError, TypeError) as error:
         raise ValueError(f"no verification ({error})") from error
 
@@ -75,13 +84,29 @@ class Part:
 
 @dataclass(frozen=True)
 class LayerCosine:
-    """So many layers above the change: the median cosine and its quartiles, over n changes."""
+    """So many layers above a kind of push: the median cosine, its quartiles and the median squared error, over n."""
 
+    push: Push
     above: int
     median: float
     low: float
     high: float
+    error: float
     n: int
+
+
+@dataclass(frozen=True)
+class SourceEffect:
+    """A source ablated, all above free: how far the target moved, its p beside random features, and q over all of them
+    (Benjamini and Hochberg).
+    """
+
+    layer: int
+    position: int
+    feature: int
+    effect: float
+    p: float
+    q: float
 
 
 @dataclass(frozen=True)
@@ -97,6 +122,7 @@ class VerifyResult:
     cosines: tuple[LayerCosine, ...]
     influence: tuple[float, ...]
     effect: tuple[float, ...]
+    significant: tuple[SourceEffect, ...]
     settings: str
     sentence: str
     evidence: str
@@ -131,9 +157,11 @@ def verify_graph(
         if len(places) <= spec.watched
         else [places[at] for at in np.sort(drawn.choice(len(places), spec.watched, replace=False))]
     )
-    predicted, measured = _edges(case, sources, watched, part(progress, 0, 0.3), cancel)
+    predicted, measured = _edges(case, sources, watched, part(progress, 0, 0.2), cancel)
     found = agreement(predicted, measured)
-    cosines = _cosines(case, sources, watched, part(progress, 0.3, 0.7), cancel)
+    followed = follow(case, sources, seed=spec.seed, progress=part(progress, 0.2, 0.5), cancel=cancel)
+    cosines = _by_layer(followed)
+    significant = _significant(case, sources, spec, part(progress, 0.5, 0.7), cancel) if spec.controls else ()
     # From the strongest to the weakest: a rank correlation needs both.
     some = strong[np.unique(np.linspace(0, len(strong) - 1, min(spec.ablated, len(strong))).astype(int))]
     sets = [(Change("feature", *one, "ablate"),) for one in _places(graph, some)]
@@ -148,8 +176,8 @@ def verify_graph(
         cosines,
         tuple(float(one) for one in influence),
         tuple(float(one) for one in effect),
-        f"{len(sources)} features scaled by {SMALL:g} with all else held, then ablated with all above free; "
-        f"{len(some)} features ablated alone; attention frozen; seed {spec.seed}",
+        significant,
+        _said(spec, len(sources), len(some), significant),
         _sentence(parts),
         "supported"
         if all(one.passed for one in parts)
@@ -196,30 +224,58 @@ def _edges(
     return predicted, np.concatenate([moved[reached], found.change]) / unit
 
 
-def _cosines(
-    case: Case,
-    sources: Sequence[FeatureAt],
-    watched: Sequence[FeatureAt],
-    progress: Progress,
-    cancel: threading.Event | None,
-) -> tuple[LayerCosine, ...]:
-    sets = [(Change("feature", *one, "ablate"),) for one in sources]
-    found = measure(case, sets, FREE, watched=watched, progress=part(progress, 0, 0.5), cancel=cancel)
-    said = predicted_changes(case, sets, FREE, watched, part(progress, 0.5, 1), cancel)[:, : len(watched)]
-    moved = found.linear - found.recorded_linear
-    layers = np.array([one[0] for one in watched])
-    by_distance: dict[int, list[float]] = {}
-    for row, source in enumerate(sources):
-        for layer in np.unique(layers[layers > source[0]]).tolist():
-            a, b = said[row, layers == layer], moved[row, layers == layer]
-            size = float(np.sqrt((a @ a) * (b @ b)))
-            if len(a) > 1 and size > 0:
-                by_distance.setdefault(int(layer) - source[0], []).append(float(a @ b) / size)
-    found_layers = []
-    for above, values in sorted(by_distance.items()):
-        low, median, high = (float(one) for one in np.quantile(values, [0.25, 0.5, 0.75]))
-        found_layers.append(LayerCosine(above, median, low, high, len(values)))
-    return tuple(found_layers)
+def _by_layer(followed: Sequence[Followed]) -> tuple[LayerCosine, ...]:
+    """Medians and quartiles over the pushes of a kind, by how many layers above them."""
+    found = []
+    for push in PUSHES:
+        mine = [one for one in followed if one.push == push]
+        for above in range(1, 1 + max((len(one.cosine) for one in mine), default=0)):
+            pairs = [(one.cosine[above - 1], one.error[above - 1]) for one in mine if len(one.cosine) >= above]
+            values = np.array([pair for pair in pairs if np.isfinite(pair).all()])
+            if len(values):
+                low, median, high = (float(one) for one in np.quantile(values[:, 0], [0.25, 0.5, 0.75]))
+                error = float(np.median(values[:, 1]))
+                found.append(LayerCosine(push, above, median, low, high, error, len(values)))
+    return tuple(found)
+
+
+def _significant(
+    case: Case, sources: Sequence[FeatureAt], spec: VerifySpec, progress: Progress, cancel: threading.Event | None
+) -> tuple[SourceEffect, ...]:
+    effects, p_values = [], []
+    for number, one in enumerate(sources):
+        change = (Change("feature", *one, "ablate"),)
+        # With the source's own layers held for its controls too, all are asked the same.
+        held = FREE.range_for(change, case.frozen.n_layers)
+        settings = Settings(layers=(held.start, held.stop - 1))
+        matched = matched_sets(case, change, settings, spec.controls, spec.seed)
+        found = measure(
+            case,
+            [change, *matched.sets],
+            settings,
+            progress=part(progress, number / len(sources), (number + 1) / len(sources)),
+            cancel=cancel,
+        )
+        moved = np.abs(found.change)
+        effects.append(float(found.change[0]))
+        p_values.append(permutation_p(float(moved[0]), moved[1:]))
+    q_values = benjamini_hochberg(p_values)
+    columns = zip(sources, effects, p_values, q_values, strict=True)
+    return tuple(SourceEffect(*one, effect, p, float(q)) for one, effect, p, q in columns)
+
+
+def _said(spec: VerifySpec, sources: int, ablated: int, significant: Sequence[SourceEffect]) -> str:
+    said = (
+        f"{sources} features scaled by {SMALL:g} with all else held; pushed at each of them in three ways; {ablated} "
+        f"features ablated alone with all above free; attention frozen; seed {spec.seed}"
+    )
+    if not significant:
+        return said
+    count = sum(one.q < FALSE_RATE for one in significant)
+    return (
+        f"{said}; {count} of {len(significant)} sources move the target more than {spec.controls} random features that "
+        f"are like them (false discovery rate {FALSE_RATE:.0%}, Benjamini and Hochberg)"
+    )
 
 
 def _parts(
@@ -231,8 +287,9 @@ def _parts(
     ablated: int,
     measure_name: str,
 ) -> tuple[Part, ...]:
-    near = [one.median for one in cosines if one.above <= 3]
-    next_layers = float(np.median(near)) if near else float("nan")
+    near = [one for one in cosines if one.above == 1]
+    next_layer = float(np.median([one.median for one in near])) if near else float("nan")
+    error = float(np.median([one.error for one in near])) if near else float("nan")
     form = "slopes of the neurons (their Jacobian)" if case.features.kind == "neurons" else "edges of the graph"
     return (
         Part(
@@ -252,10 +309,11 @@ def _parts(
         ),
         Part(
             "by layer",
-            next_layers >= COSINE_NEXT,
-            next_layers,
+            next_layer >= COSINE_NEXT,
+            next_layer,
             COSINE_NEXT,
-            f"one to three layers above an ablation, predicted and measured changes have a cosine of {next_layers:.2f}",
+            f"one layer above a small push, the changes of the model and of its replacement have a cosine of "
+            f"{next_layer:.2f} (squared error {error:.2f})",
         ),
         Part(
             "influence",

@@ -115,6 +115,7 @@ def test_a_graph_is_verified_and_a_wrong_one_is_not(kind: str) -> None:
     assert result.edges.slope == pytest.approx(1, abs=0.05 if kind == "neurons" else 1e-2)
     assert len(result.predicted) == len(result.measured) == result.edges.n
     assert read_verify(record_verify(case, spec, result, "neurons", "x").settings["experiment"]) == spec
+    assert {one.push for one in result.cosines} == {"encoder", "random", "upstream"} and result.significant == ()
     wrong = verify_graph(case, traced.graph, 0.3, spec)
     assert not wrong.parts[0].passed
     assert "Do not rely on this graph: conservation" in wrong.sentence and wrong.evidence != "supported"
@@ -125,3 +126,20 @@ def test_a_graph_is_verified_and_a_wrong_one_is_not(kind: str) -> None:
     stop.set()
     with pytest.raises(Cancelled):
         verify_graph(case, traced.graph, 0.0, spec, cancel=stop)
+
+
+def test_sources_are_compared_with_random_features_and_corrected_for_their_number() -> None:
+    case = tiny_case("llama", "neurons")
+    traced = trace(case.model, case.features, SPEC)
+    result = verify_graph(case, traced.graph, 0.0, VerifySpec(sources=4, ablated=10, watched=10, controls=100))
+    p = [one.p for one in result.significant]
+    assert len(p) == 4 and all(round(one * 101) >= 1 for one in p)
+    # The procedure step by step: the largest rank k with p <= k q / m decides.
+    for one in result.significant:
+        q = min(min(1.0, sorted(p)[k] * 4 / (k + 1)) for k in range(4) if sorted(p)[k] >= one.p)
+        assert one.q == pytest.approx(q)
+    assert "of 4 sources move the target more than 100 random features" in result.settings
+    place = (result.significant[0].layer, result.significant[0].position, result.significant[0].feature)
+    alone = intervene(case.model, case.recording, case.features, [[Change("feature", *place, "ablate")]])
+    moved = case.metric.of(alone.logits[0]) - case.metric.of(alone.recorded_logits)
+    assert result.significant[0].effect == pytest.approx(float(moved[0]), abs=1e-5)
