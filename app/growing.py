@@ -19,12 +19,21 @@ class Growth:
         self.session = session
         self.features = features
         self._shown: AttributionGraph | None = None
+        self._before = session.trace_id  # what was open when it was asked for
+        self.prompt = session.prompt.snapshot()  # what it was asked of, whatever is in the prompt bar later
+
+    @property
+    def left(self) -> bool:
+        """Whether the person has turned to another trace meanwhile."""
+        session = self.session
+        if self._shown is not None:
+            return session.graph is not None and session.graph is not self._shown
+        return session.trace_id is not None and session.trace_id != self._before
 
     def show(self, graph: AttributionGraph) -> None:
         """More was found."""
-        first = self._shown is None
-        if first or self.session.graph is self._shown:
-            self._shown = graph
+        if not self.left:
+            first, self._shown = self._shown is None, graph
             self.session.show_growing(graph, self.features, first=first)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
@@ -31,6 +31,9 @@ from engine.errors import LoupeError, RequestError
 from engine.graphs.titles import title_of, trace_title
 from engine.tracing.spec import Prompt, Target, TraceSpec
 
+if TYPE_CHECKING:
+    from engine.tracing import Trace
+
 NEXT_COUNT = 8
 NEXT_DELAY_MS = 350
 Done = Callable[[], None]
@@ -41,6 +44,7 @@ class Runs(QObject):
 
     modelChanged = Signal()
     featuresChanged = Signal()
+    readyChanged = Signal()  # a finished trace waits to be opened, or no longer does
 
     def __init__(self, session: Session, host: JobHost, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -57,12 +61,16 @@ class Runs(QObject):
         self.ready_models: set[str] = set()  # load at once: converted before, and they fit
         self._after_load: list[Done] = []
         self._loading = ""
+        self.ready: tuple[int, str] | None = None  # number and title of a trace finished while another was read
         self._look = QTimer(self)
         self._look.setSingleShot(True)
         self._look.setInterval(NEXT_DELAY_MS)
         self._look.timeout.connect(self.look_ahead)
         session.prompt.chipsChanged.connect(self._chips_changed)
         session.traceChanged.connect(self.follow_trace)
+        session.traceChanged.connect(self._look_at_ready)
+        session.tracesChanged.connect(self._look_at_ready)
+        session.projectChanged.connect(self._forget_ready)
 
     # ---- the model ---------------------------------------------------------------------------------------------
 
@@ -319,14 +327,18 @@ class Runs(QObject):
         trust = self.trust_features and features == self.wanted_features
         mailbox, growth = Mailbox(), Growth(self.session, features)
         job = bind(run_trace, self.state, spec, features, trust, mailbox.put)
-        done = partial(self._traced, chip, features, prompt)
+        done = partial(self._traced, growth, chip, prompt)
         self.host.submit("trace", f"Tracing {title}", job, done, mailbox=mailbox, found=growth.show)
 
-    def _traced(self, chip: int | None, features: str, prompt: dict[str, Any] | None, outcome: Outcome) -> None:
+    def _traced(self, growth: Growth, chip: int | None, prompt: dict[str, Any] | None, outcome: Outcome) -> None:
         if not isinstance(outcome, Value):
             self.session.stop_growing()
             self._tell("prompt", outcome)
             return
+        if growth.left:
+            self._keep_for_later(outcome.value, growth, {**growth.prompt, "traced": chip} if prompt is None else prompt)
+            return
+        features = growth.features
         self.session.prompt.set_traced(chip)
         if outcome.value.report.get("settings", {}).get("prompt", {}).get("token_ids") is None:
             self.session.prompt.set_next(said_next(outcome.value.report))
@@ -342,6 +354,44 @@ class Runs(QObject):
                 f"Stopped early: {report['feature_nodes']:,} features were traced; what is missing is unexplored."
             )
             self.session.report_problem("graph", sentence)
+
+    def _keep_for_later(self, trace: Trace, growth: Growth, prompt: dict[str, Any]) -> None:
+        """The person reads another trace: this one is kept, and waits to be opened."""
+        title = title_of(trace.report, trace.graph)
+        try:
+            number = self.session.keep_trace(trace, title, growth.features, prompt)
+        except LoupeError as error:
+            self.session.report_error("graph", error)
+            return
+        self.ready = (number, title)
+        self.readyChanged.emit()
+
+    @Slot()
+    def _look_at_ready(self) -> None:
+        """A trace that waited is open now, or is no longer there."""
+        session = self.session
+        if self.ready is None:
+            return
+        rows = [] if session.project is None else [row.id for row in session.project.traces()]
+        if self.ready[0] not in rows or session.trace_id == self.ready[0]:
+            self.ready = None
+            self.readyChanged.emit()
+
+    @Slot()
+    def _forget_ready(self) -> None:
+        self.ready = None
+        self.readyChanged.emit()
+
+    @property
+    def has_ready(self) -> bool:
+        """Whether a finished trace waits to be opened."""
+        return self.ready is not None
+
+    def open_ready(self) -> None:
+        """Open the trace that was finished while another one was read."""
+        if self.ready is not None:
+            self.session.leaving.emit()
+            self.session.open_trace(self.ready[0])
 
     def _title(self, text: str, target: int | None, against: int | None) -> str:
         assert self.model is not None

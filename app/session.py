@@ -214,15 +214,20 @@ class Session(QObject):
         `features` is where its dictionary was loaded from; `prompt` is its prompt where that is not the prompt bar's.
         """
         self.leaving.emit()
+        number = self.keep_trace(trace, title, features, prompt or self.prompt.snapshot())
+        grown = self.growing
+        if grown and self.project is not None:
+            self.project.set_view(number, self.settings.as_json())
+        self.open_trace(number, continued=grown)
+        return number
+
+    def keep_trace(self, trace: Trace, title: str, features: str, prompt: dict[str, Any]) -> int:
+        """Keep a new trace in the project; what is open stays open."""
         project = self.ensure_project()
         number = project.add_trace(trace.report, trace.graph, title=title, asked=Asked(trace.spec, features))
-        project.set_setting(f"{DRAFT_KEY}/{number}", {**(prompt or self.prompt.snapshot()), "features": features})
-        grown = self.growing
-        if grown:
-            project.set_view(number, self.settings.as_json())
+        project.set_setting(f"{DRAFT_KEY}/{number}", {**prompt, "features": features})
         self.tracesChanged.emit()
         self.historyChanged.emit()
-        self.open_trace(number, continued=grown)
         return number
 
     def open_trace(self, number: int, *, continued: bool = False, graph: AttributionGraph | None = None) -> None:

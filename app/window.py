@@ -246,6 +246,7 @@ class MainWindow(QMainWindow):
             session.finding.changed,
             session.prompt.draftChanged,
             self.runs.modelChanged,
+            self.runs.readyChanged,
             self.comparison.changed,
             self.evidence.changed,
             self.comparison.filterChanged,

@@ -87,6 +87,8 @@ def _trace(window: MainWindow) -> list[Command]:
                 tip="Trace why the model says what it says next"),
         Command("trace.feature", "Trace t&his feature", TRACE, window.feature_trace.run, (), "trace",
                 window.feature_trace.can_run, tip="Trace what made the selected feature active"),
+        Command("trace.open_ready", "&Open the finished trace", TRACE, runs.open_ready, (), "open", asked.has_ready,
+                tip="Open the trace that was finished while another one was read"),
         Command("trace.rerun", "&Run this trace again", TRACE, window.trace_again.run, (), "redo",
                 window.trace_again.can_run, tip="Trace it once more, and say whether the graph is the same and what "
                 "has changed since; nothing is written"),

@@ -96,6 +96,10 @@ class Conditions:
         """The chosen model is not in memory yet."""
         return self.runs.model is None and bool(self.runs.wanted_model) and not self.runs.host.busy
 
+    def has_ready(self) -> bool:
+        """A finished trace waits to be opened."""
+        return self.runs.has_ready
+
     def has_refused(self) -> bool:
         """A dictionary was refused that a person may insist on."""
         return self.runs.has_refused

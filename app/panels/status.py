@@ -18,6 +18,7 @@ from app.runs import Runs
 from app.session import Session
 from app.theme import current_theme, theme_watcher
 from app.time_left import say
+from engine.graphs.visible_text import visible_text
 
 APPEAR_MS = 500
 MEMORY_MS = 3000
@@ -84,7 +85,7 @@ class StatusBar(QStatusBar):
 
     def __init__(self, session: Session, runs: Runs, registry: Registry, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.session, self.runs = session, runs
+        self.session, self.runs, self._registry = session, runs, registry
         self.setSizeGripEnabled(False)
         self.model = MutedLabel()
         self.memory = MutedLabel()
@@ -96,6 +97,14 @@ class StatusBar(QStatusBar):
         self.addWidget(self.model)
         self.addWidget(self.memory)
         self.addWidget(self.job)
+        self.ready = QToolButton()
+        self.ready.setObjectName("trace-ready")
+        self.ready.setAccessibleName("Open the finished trace")
+        self.ready.setToolTip("Open the trace that was finished while another one was read")
+        self.ready.clicked.connect(self._open_ready)
+        self.ready.hide()
+        self.addWidget(self.ready)
+        runs.readyChanged.connect(self._show_ready)
         for label in self.scores:
             self.addPermanentWidget(label)
         self._process = psutil.Process()
@@ -109,6 +118,22 @@ class StatusBar(QStatusBar):
         self._show_model()
         self._show_memory()
         self._show_scores()
+
+    @Slot()
+    def _show_ready(self) -> None:
+        """A trace was finished while another one was read: it waits here."""
+        waiting = self.runs.ready
+        self.ready.setVisible(waiting is not None)
+        if waiting is not None:
+            words = f"Trace ready: {visible_text(waiting[1])}"
+            # Titles tell themselves apart at their end.
+            self.ready.setText(self.fontMetrics().elidedText(words, Qt.TextElideMode.ElideMiddle, 320))
+            self.ready.setAccessibleName(f"{words}, open it")
+            self.ready.setToolTip(tip(f"{words}. A click opens it."))
+
+    @Slot()
+    def _open_ready(self) -> None:
+        self._registry.run("trace.open_ready")
 
     def stop(self) -> None:
         """Stop looking at the memory: the window closes."""

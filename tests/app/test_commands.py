@@ -13,8 +13,8 @@ from app.panels.help_sheet import HelpSheet, help_rows
 from app.panels.palette import match
 from app.theme import current_theme, icon_names
 from app.window import MainWindow
-from engine.graphs import NodeKind
-from tests.app.conftest import DIALOGS
+from engine.graphs import AttributionGraph, NodeKind
+from tests.app.conftest import DIALOGS, as_trace
 
 # What each command does to something a person sees is tested below or beside the panel it belongs to; these only open
 # something outside the window, or end it.
@@ -225,3 +225,24 @@ def test_the_budget_is_asked_and_remembered(window: MainWindow, monkeypatch: pyt
     window.registry.run("trace.budget")
     assert window.runs.max_nodes == 300
     assert window.memory.text("trace/max_nodes", "") == "300"
+
+
+def test_actions_follow_the_session_once_however_much_changes(
+    open_window: MainWindow, graph: AttributionGraph, qtbot: QtBot
+) -> None:
+    window, asked = open_window, []
+    action = window.registry.action("edit.pin")
+
+    def possible() -> bool:
+        asked.append(window.session.trace_id)
+        return window.session.can_edit
+
+    object.__setattr__(action.command, "enabled", possible)
+    window.session.add_trace(as_trace(graph), "another", "neurons")
+    window.session.select(12)
+    assert not asked
+    qtbot.waitUntil(lambda: bool(asked))
+    assert asked == [2], "every action is looked at once, when the window is back in its loop"
+    window.session.select(13)
+    assert window.registry.action("edit.pin").isEnabled(), "who asks before is told what is so now"
+    assert asked == [2, 2]

@@ -18,6 +18,7 @@ from app.window import MainWindow
 from engine.errors import RequestError
 from engine.graphs import AttributionGraph, NodeKind
 from engine.models.language_model import LanguageModel
+from engine.projects import TreeRef
 from engine.tracing import hand_out
 from tests.app.conftest import as_trace
 from tests.graph_builder import build_graph
@@ -248,6 +249,7 @@ def test_a_failed_first_run_leaves_the_start_page(run: Run) -> None:
     assert run.window.area.stack.currentIndex() == 0
 
 
+@pytest.mark.command("trace.open_ready")
 def test_a_person_who_turns_to_another_trace_is_left_in_peace(run: Run, qtbot: QtBot) -> None:
     window = run.window
     first = window.session.add_trace(as_trace(run.graph), "the one before", "neurons")
@@ -259,8 +261,35 @@ def test_a_person_who_turns_to_another_trace_is_left_in_peace(run: Run, qtbot: Q
         run.next.release()
     assert window.session.graph is shown
     assert window.session.trace_id == first
+    window.session.prompt.edit(text="what is typed meanwhile")
     run.finish()
     assert len(traces(window)) == 2
+    assert window.session.trace_id == first, "it must not open over what the person reads"
+    assert window.session.graph is shown
+    assert window.session.prompt.draft.text == "what is typed meanwhile"
+    button = window.status.ready
+    assert button.isVisible() and button.text().startswith("Trace ready: ")
+    button.click()
+    assert window.session.trace_id == traces(window)[1]
+    assert window.session.prompt.draft.text == "", "the prompt it was asked of"
+    assert not button.isVisible()
+    assert not window.registry.action("trace.open_ready").isEnabled()
+
+
+def test_a_person_who_turns_away_before_the_first_rows_is_left_in_peace(run: Run) -> None:
+    window = run.window
+    one, two = (window.session.add_trace(as_trace(run.graph), title, "neurons") for title in ("one", "two"))
+    run.start()
+    window.session.open_trace(one)
+    run.finish()
+    assert window.session.trace_id == one
+    assert window.runs.ready is not None
+    window.tree_edits.delete([TreeRef("trace", window.runs.ready[0])])
+    assert not window.status.ready.isVisible(), "what is gone cannot be opened"
+    window.session.open_trace(two)
+    run.start()
+    run.finish()
+    assert window.session.trace_id not in (one, two), "nobody turned away: it is opened"
 
 
 def test_a_label_being_typed_goes_to_the_trace_it_was_typed_for(run: Run, qtbot: QtBot) -> None:
