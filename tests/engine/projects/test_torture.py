@@ -26,3 +26,4 @@ def test_nothing_said_is_lost_whenever_it_is_killed() -> None:
     figures = json.loads(done.stdout)
     assert figures["kills"] == 30
     assert figures["edits said"] > 30, "the test must let it work"
+    assert figures["of them traced live"] > 0, "some are traced while it is killed"

@@ -3,7 +3,9 @@
     python -m tests.engine.projects.torture --kills 500
 
 Every edit is decided by its number, so that the state after any number of them is known. The program says each edit
-that has returned; after SIGKILL the file must hold exactly those, or one more that had not been said yet.
+that has returned; after SIGKILL the file must hold exactly those, or one more that had not been said yet. Beside the
+edits a thread adds traces, every other one traced live with a tiny model, so that kills fall into tracing as well; a
+live trace that was said must come out again as it is kept.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.projects import Project, TreeRef
+from tests.engine.projects import live
 from tests.graph_builder import build_graph
 
 NODES = 20
@@ -112,6 +115,10 @@ def same(one: State, other: State) -> bool:
     return replace(one, groups=one.groups[-1:]) == replace(other, groups=other.groups[-1:])
 
 
+def is_live(number: int) -> bool:
+    return number % 2 == 1
+
+
 def work(path: Path, first: int, stack: list[State], said: int, traces: int) -> None:
     """What the program does until it is killed: edits in one thread, traces in another."""
     project = Project.open(path)
@@ -126,6 +133,11 @@ def work(path: Path, first: int, stack: list[State], said: int, traces: int) -> 
         number = traces
         while True:
             number += 1
+            if is_live(number):
+                found, spec = live.trace_live(number), live.asked(number)
+                project.add_trace(found.report, found.graph, title=f"trace {number}", asked=spec)
+                say(f"trace {number}")
+                continue
             graph = build_graph(n_layers=6, n_positions=6, n_features=200, seed=number % 50)
             project.add_trace({"number": number}, graph, title=f"trace {number}")
             say(f"trace {number}")
@@ -187,6 +199,9 @@ def check(path: Path, stack: list[State], first: int, done: int, traces: int) ->
         assert len(rows) - 1 in (traces, traces + 1), (len(rows), traces)
         for row in random.Random(first).sample(rows, min(2, len(rows))) + rows[-1:]:
             assert project.load_graph(row.id).n_nodes == row.n_nodes
+        last = rows[-1]
+        if is_live(int(last.title.split()[1])):
+            assert live.is_the_same(project, last.id), "a live trace is not what it was"
         return stack, first + done + more, len(rows) - 1, more
 
 
@@ -215,6 +230,7 @@ def kill_while_migrating(folder: Path, seconds: float) -> None:
 def torture(folder: Path, kills: int, seed: int) -> dict[str, int]:
     """Kill so many times; figures of what was seen. `AssertionError` at the first loss."""
     chance, figures = random.Random(seed), Counter[str]()
+    live.prepare()
     for kill in range(kills):
         if kill % KILLS_A_FILE == 0:
             path = folder / f"{kill}.loupe"
@@ -228,11 +244,13 @@ def torture(folder: Path, kills: int, seed: int) -> dict[str, int]:
         done, last = run_and_kill(path, first, stack, traces, chance.uniform(0, LONGEST))
         journal = path.with_name(path.name + "-journal")
         figures["killed inside a transaction"] += journal.exists() and journal.stat().st_size > 0
+        before = traces
         stack, first, traces, more = check(path, stack, first, done, last)
+        figures["traces"] += traces - before
+        figures["of them traced live"] += sum(is_live(number) for number in range(before + 1, traces + 1))
         figures["edits said"] += done
         figures["edits done and not yet said"] += more
         if kill % KILLS_A_FILE == KILLS_A_FILE - 2:
-            figures["traces"] += traces
             path.unlink()
     figures["kills"] = kills
     return dict(figures)
