@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -263,11 +263,6 @@ def _random_parts(universe: Sequence[FeatureAt], size: int, spec: CircuitSpec) -
     # Each of these ablates most of the universe, which costs more than the circuit's own controls.
     count = min(spec.controls, LEAST_CONTROLS)
     return [{universe[at] for at in generator.choice(len(universe), size, replace=False)} for _ in range(count)]
-
-
-def with_features(spec: CircuitSpec, features: Sequence[FeatureAt]) -> CircuitSpec:
-    """The same test of another circuit."""
-    return replace(spec, features=tuple(features))
 
 
 def _sentence(case: Case, full: float, without: float, kept: float, necessity: Controlled, size: int) -> str:
