@@ -26,6 +26,7 @@ from app.commands.project_files import ProjectFiles
 from app.commands.settings import Settings
 from app.commands.sharing import Sharing
 from app.commands.trace_again import TraceAgain
+from app.commands.training import Training
 from app.commands.tree import TreeHands
 from app.comparison_desk import ComparisonDesk
 from app.downloads import Downloads
@@ -108,7 +109,7 @@ class MainWindow(QMainWindow):
         self.trace_again, self.sharing = TraceAgain(self), Sharing(self)
         self.graph_files, self.special = GraphFiles(self), SpecialTargets(self)
         self.models, self.look = ModelChoice(self), Look(self, app)
-        self.settings = Settings(self)
+        self.settings, self.training = Settings(self), Training(self)
         self.look.start()
         self._build()
         self._connect()
@@ -466,6 +467,7 @@ class MainWindow(QMainWindow):
         self.settle()
         self.models.close_page()
         self.settings.close()
+        self.training.close()
         self.look.keep_layout()
         self.session.close()
         self._heartbeat.stop()

@@ -11,6 +11,7 @@ from app.commands.evidence import evidence_commands
 from app.commands.experiments import experiment_commands
 from app.commands.registry import Command
 from app.commands.sharing import sharing_commands
+from app.commands.training import training_commands
 from app.commands.tree import tree_commands
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def all_commands(window: MainWindow) -> list[Command]:
         *experiment_commands(window),
         *_trace(window),
         *evidence_commands(window),
+        *training_commands(window),
         *comparing_commands(window),
         *_go(window),
         *_view(window),

@@ -62,6 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.text is not None and not arguments.text.exists():
         raise RequestError(f"There is no folder {arguments.text}; give one with .txt or .md files.")
     settings = _settings(arguments)
+    # Without a terminal each new text is a line: how long it takes would be one a second.
+    bar = TerminalProgress()
+    progress = with_time_left(bar) if sys.stderr.isatty() else bar
     try:
         with interruptible() as cancel:
             from engine.models import load_model
@@ -75,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
                 folder=arguments.text,
                 prompts=_sample_prompts(),
                 on_round=_print_round,
-                progress=with_time_left(TerminalProgress()),
+                progress=progress,
                 cancel=cancel,
             )
     except Cancelled:

@@ -20,8 +20,9 @@ from engine.training.text import Pieces
 
 # What is measured after each round: FVU, L0 and dead share a layer, CE recovered, and where the training stands.
 Measured = dict[str, Any]
-# Tokens that cross-entropies are measured on: the error of "recovered" is then about .01.
-CE_TOKENS = 2000
+# Tokens that cross-entropies are measured on, and positions that layers are while training goes on; the card's FVU is
+# measured on all that is held out.
+CE_TOKENS, ROUND_POSITIONS = 1500, 2048
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,18 @@ def fvu(y: Tensor, made: Tensor) -> float:
 
 
 def unexplained(
-    transcoders: Sequence[Transcoder], recorded: ActivationBuffer, cancel: threading.Event | None
+    transcoders: Sequence[Transcoder],
+    recorded: ActivationBuffer,
+    cancel: threading.Event | None,
+    most: int | None = None,
 ) -> tuple[list[float], list[float]]:
-    """FVU and mean L0 of each layer over recorded positions; each reads the model's own inputs."""
+    """FVU and mean L0 of each layer over recorded positions, at most so many; each reads the model's own inputs."""
+    some = slice(0, recorded.filled if most is None else min(most, recorded.filled))
     values, active = [], []
     kept: dict[int, Tensor] = {}
     for layer, here in enumerate(transcoders):
         checkpoint(cancel)
-        x, y = (one.float() for one in recorded.rows(layer, slice(0, recorded.filled)))
+        x, y = (one.float() for one in recorded.rows(layer, some))
         acts = here.activations(x)
         active.append(float((acts > 0).sum(-1).float().mean()))
         kept[layer] = acts

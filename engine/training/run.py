@@ -23,7 +23,7 @@ from engine.training.checkpoints import Progressed, read_checkpoint, write_check
 from engine.training.export import write_set
 from engine.training.folding import transcoders_of
 from engine.training.group import LayerGroup, started
-from engine.training.measuring import Measured, baseline, recovered, unexplained
+from engine.training.measuring import ROUND_POSITIONS, Measured, baseline, recovered, unexplained
 from engine.training.schedule import Window, in_last_part, rate, total_steps, window
 from engine.training.settings import TrainSettings, plan, require_room
 from engine.training.start import layer_start
@@ -134,11 +134,12 @@ class _Job:
             steps = max(1, recorded.filled // settings.batch)
             here = window(settings, total, self.state.steps, steps, self.state.seconds, took)
             train_fvu = self._round(recorded, here, progress)
-            took = time.monotonic() - began
-            self.state.seconds += took
             self.state.steps += steps
             done = here.is_last
             measured = self._measure(material, here, train_fvu)
+            took = time.monotonic() - began
+            self.state.seconds += took
+            measured |= {"seconds": round(self.state.seconds, 1)}
             self.state.history.append(measured)
             if on_round is not None:
                 on_round(measured)
@@ -216,13 +217,12 @@ class _Job:
         transcoders = transcoders_of(self.groups)
         layers = [layer for group in self.groups for layer in group.layers]
         with torch.no_grad():
-            fvus, l0 = unexplained(transcoders, material.held_out, self._cancel)
+            fvus, l0 = unexplained(transcoders, material.held_out, self._cancel, ROUND_POSITIONS)
             kept = recovered(self._model.weights, transcoders, material.base, self._cancel)
         return {
             "share": here.end,
             "steps": self.state.steps,
             "positions": self.state.positions,
-            "seconds": round(self.state.seconds, 1),
             "fvu": fvus,
             "l0": l0,
             "dead": [float((one.idle > self._settings.dead_after).float().mean()) for one in layers],

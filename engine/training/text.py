@@ -80,7 +80,10 @@ def gather(
     wanted = round(settings.tokens * settings.sampled_share)
     limits: list[tuple[Corpus, int]] = []
     if wanted < settings.tokens:
-        reading = part(progress, 0.0, 0.1)
+
+        def reading(_: str, fraction: float) -> None:
+            progress("Reading the text", 0.1 * fraction)
+
         if folder is None:
             corpus = shipped_texts(model.tokenizer, progress=reading, cancel=cancel)
         else:
