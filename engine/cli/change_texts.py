@@ -27,19 +27,34 @@ def read_change_text(text: str) -> Change:
     Raises `RequestError`, which shows how changes are written.
     """
     place, equals, value = text.partition("=")
-    found, given = _PLACE.fullmatch(place.strip()), _VALUE.fullmatch(value.strip())
-    if not equals or found is None or given is None or not value.strip():
+    given = _VALUE.fullmatch(value.strip())
+    if not equals or _PLACE.fullmatch(place.strip()) is None or given is None or not value.strip():
         raise RequestError(f"{text!r} is no change: {GRAMMAR}.")
+    how, number = _how(given, text)
+    change = replace(_read_place(place), how=how, value=number)
+    if given["at"] is not None:
+        change = replace(change, source=Elsewhere((), int(given["at"])))
+    return change
+
+
+def read_watched(text: str) -> tuple[int, int, int]:
+    """(layer, position, feature) of a feature to look at, such as L14/P5/F7."""
+    found = _PLACE.fullmatch(text.strip())
+    if found is None or found["kind"] != "F" or found["span"] is not None or not (found["layer"] and found["index"]):
+        raise RequestError(f"{text!r} is no feature at one position; give it as L14/P5/F7.")
+    return int(found["layer"]), int(found["first"]), int(found["index"])
+
+
+def _read_place(place: str) -> Change:
+    found = _PLACE.fullmatch(place.strip())
+    assert found is not None
     kind, index = _KINDS[found["kind"]], found["index"]
     if (kind in ("feature", "head")) != bool(index) or (kind == "embedding") != (found["layer"] is None):
         raise RequestError(f"{place!r} names nothing that can be changed: {GRAMMAR}.")
-    how, number = _how(given, text)
-    change = Change(kind, int(found["layer"] or 0), int(found["first"]), int(index or 0), how, number)
+    change = Change(kind, int(found["layer"] or 0), int(found["first"]), int(index or 0))
     if found["span"] is not None:
         last = found["last"]
         change = replace(change, last=None if last is None else int(last), onward=last is None)
-    if given["at"] is not None:
-        change = replace(change, source=Elsewhere((), int(given["at"])))
     return change
 
 

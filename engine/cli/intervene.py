@@ -17,7 +17,7 @@ from engine.cli.asked import (
     open_asked,
     write_report,
 )
-from engine.cli.change_texts import GRAMMAR, read_change_text, swapped
+from engine.cli.change_texts import GRAMMAR, read_change_text, read_watched, swapped
 from engine.cli.numbers import whole
 from engine.cli.terminal import TerminalProgress, interruptible
 from engine.errors import RequestError
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from engine.interventions.continued import ContinuedResult
     from engine.interventions.experiment import ExperimentResult
 
-SHOWN = 10
+FeatureAt = tuple[int, int, int]
 
 
 def add_command(commands: argparse._SubParsersAction[Any]) -> None:
@@ -54,6 +54,14 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     add("--mode", default="constrained", choices=["constrained", "iterative", "direct"], help="(default: constrained)")
     add("--layers", metavar="A-B", help="layers whose MLPs are held in the mode constrained (default: those changed)")
     add("--attention", default="frozen", choices=["frozen", "live"], help="(default: frozen)")
+    add(
+        "--watch",
+        action="append",
+        default=[],
+        metavar="L14/P5/F7",
+        help="predict and measure this feature too; may be repeated",
+    )
+    add("--top", type=whole, default=10, metavar="N", help="print so many tokens (default: 10)")
     add("--generate", type=whole, metavar="N", help="continue the text by so many tokens, with and without the changes")
     add("--seeds", metavar="N,N,…", help="sample the text with these seeds instead of greedily")
     add("--temperature", type=float, default=1.0, metavar="T", help="of sampled texts (default: 1)")
@@ -81,19 +89,27 @@ def run(arguments: argparse.Namespace) -> int:
     changes = [read_change_text(text) for text in arguments.set]
     settings = Settings(arguments.mode, arguments.attention, _layers(arguments.layers))
     seeds = _seeds(arguments.seeds)
-    result, text = _run(arguments, changes, settings, seeds)
+    if seeds and arguments.generate is None:
+        raise RequestError("--seeds draw the text that --generate N continues; give both.")
+    watched = tuple(read_watched(text) for text in arguments.watch)
+    result, text = _run(arguments, changes, watched, settings, seeds)
     report = {"experiment": result.plain(), "text": None if text is None else text.plain()}
     write_report(arguments.report, report)
-    _print(result, text)
+    _print(result, text, watched, arguments.top)
     return 0
 
 
 def _run(
-    arguments: argparse.Namespace, changes: list[Any], settings: Settings, seeds: tuple[int, ...]
+    arguments: argparse.Namespace,
+    changes: list[Any],
+    watched: tuple[FeatureAt, ...],
+    settings: Settings,
+    seeds: tuple[int, ...],
 ) -> tuple[ExperimentResult, ContinuedResult | None]:
     from engine.interventions.case import open_case
     from engine.interventions.continued import ContinuedSpec, continue_both
     from engine.interventions.experiment import ExperimentSpec, run_experiment
+    from engine.interventions.run import require_runnable
 
     progress = TerminalProgress()
     with interruptible() as cancel:
@@ -104,7 +120,8 @@ def _run(
             other = model.tokenizer.encode(Prompt(arguments.other, bos=prompt.bos, chat=prompt.chat))
         final = tuple(swapped(one, other) for one in changes)
         case = open_case(model, features, TraceSpec(prompt, asked_target(arguments)), part(progress, 0.3, 0.4), cancel)
-        experiment = ExperimentSpec(final, settings, (), arguments.controls, arguments.seed)
+        require_runnable(model, case.recording, features, final, settings, watched)
+        experiment = ExperimentSpec(final, settings, watched, arguments.controls, arguments.seed)
         result = run_experiment(case, experiment, part(progress, 0.4, 0.8), cancel)
         if arguments.generate is None:
             return result, None
@@ -130,14 +147,16 @@ def _seeds(text: str | None) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
-def _print(result: ExperimentResult, text: ContinuedResult | None) -> None:
+def _print(result: ExperimentResult, text: ContinuedResult | None, watched: tuple[FeatureAt, ...], top: int) -> None:
     out = sys.stdout.write
     out(f"Changed:    {result.sentence}\n")
     out(f"Held:       {result.settings}\n")
     out(f"Predicted:  {result.predicted:+.3f}, measured {result.change:+.3f} ({result.prediction})\n")
+    if watched:
+        _print_watched(result, watched)
     out(f"KL:         {result.kl:.4f} nats over the whole vocabulary\n")
     out("Tokens:     before -> after: probability, logit, rank\n")
-    for one in result.tokens[:SHOWN]:
+    for one in result.tokens[:top]:
         found = one.outcome
         out(
             f"            {visible_text(one.text, 24):<24} {found.probability_before:.4f} -> {found.probability:.4f}  "
@@ -149,3 +168,17 @@ def _print(result: ExperimentResult, text: ContinuedResult | None) -> None:
         seed = "" if pair.without.seed is None else f" (seed {pair.without.seed})"
         out(f"Text:       {visible_text(''.join(pair.without.tokens))}{seed}\n")
         out(f"Changed:    {visible_text(''.join(pair.changed.tokens))}{seed}\n")
+
+
+def _print_watched(result: ExperimentResult, watched: tuple[FeatureAt, ...]) -> None:
+    """What was predicted and measured of each watched feature, and of all together with the targets."""
+    out, found = sys.stdout.write, {(one.layer, one.position, one.feature): one for one in result.points}
+    for layer, position, feature in watched:
+        name, one = f"L{layer}/P{position}/F{feature}", found.get((layer, position, feature))
+        if one is None:
+            out(f"            {name} is not active or lies before the changes: nothing is predicted of it\n")
+        else:
+            out(f"            {name} {one.predicted:+.3g}, measured {one.measured:+.3g} (was {one.recorded:.3g})\n")
+    agreed = result.agreement
+    if agreed.n > 1:
+        out(f"            all {agreed.n}: correlation {agreed.pearson:.2f}, same sign {agreed.same_sign:.0%}\n")

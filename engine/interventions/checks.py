@@ -188,12 +188,10 @@ def _check_range(change: Change, settings: Settings, limits: Limits) -> None:
         )
 
 
-def check_active(sets: Sequence[Sequence[Change]], subject: Subject, one_by_one: bool) -> None:
+def check_active(changes: Sequence[Change], subject: Subject) -> None:
     """Refuse a multiple of a feature that is not active anywhere in its span: that would be no change at all."""
-    if not one_by_one:
-        return
     n, device = subject.recording.n_positions, subject.weights.device
-    for change in (one for changes in sets for one in changes):
+    for change in changes:
         if change.kind != "feature" or change.onward or change.multiple in (None, 0.0):
             continue
         site = subject.sites[change.layer]

@@ -14,7 +14,7 @@ from torch import Tensor
 from engine.dictionaries.features import Features
 from engine.errors import MachineError
 from engine.interventions.changes import Change, Outcome, Settings, Watched
-from engine.interventions.checks import check_sets, check_settings, check_watched, limits_of
+from engine.interventions.checks import check_active, check_sets, check_settings, check_watched, limits_of
 from engine.interventions.elsewhere import Others
 from engine.interventions.layers import ChangedRuns, Held
 from engine.interventions.plan import Plan, Subject, activation_at, lay_out, too_large
@@ -111,6 +111,24 @@ def check(
     check_settings(settings, limits.n_layers)
     check_sets(sets, settings, limits)
     check_watched(watched, positions, limits)
+
+
+def require_runnable(
+    model: LanguageModel,
+    recording: Recording,
+    features: Features,
+    changes: Sequence[Change],
+    settings: Settings,
+    watched: Sequence[tuple[int, int, int]] = (),
+) -> None:
+    """Refuse one set as `intervene` would, and multiples of features that are not active, which would change nothing.
+
+    `watched` are (layer, position, feature).
+    """
+    subject = subject_of(model.weights, recording, features, [changes], None)
+    check([changes], settings, features, subject, [Watched(*one) for one in watched])
+    with torch.no_grad():
+        check_active(changes, subject)
 
 
 def subject_of(
