@@ -14,7 +14,7 @@ from app.session import Session
 from engine.evidence.pages import TOP, Example, FeaturePage, Label, Side
 from engine.graphs import NodeKind
 
-FEW, MANY = 5, 16
+FEW, MANY = 4, 16
 TRY_DELAY_MS = 300
 NOT_INDEXED = (
     "Not known yet: the texts that make it most active, how often it is, and a label. Index a text to see them "
@@ -86,12 +86,12 @@ class ExamplesView(QWidget):
             row.addWidget(first, 1)
             row.addWidget(second)
             column.addLayout(row)
-        column.addWidget(self.density)
-        column.addWidget(self.histogram)
         for section, example in zip(self.sections, self.rows, strict=True):
             column.addWidget(section)
             column.addWidget(example)
         column.addWidget(self.more)
+        column.addWidget(self.density)
+        column.addWidget(self.histogram)
         column.addWidget(self.own)
         column.addWidget(self.own_row)
         column.addWidget(self.own_said)
@@ -155,16 +155,16 @@ class ExamplesView(QWidget):
             return page.source
         share = 100 * page.density
         shown = f"{share:.2g}" if share < 10 else f"{share:.0f}"
-        return f"Active at {shown} % of {page.source}"
+        return f"Active at {shown} % of {page.tokens_seen:,} tokens" if page.tokens_seen else f"Active at {shown} %"
 
     @staticmethod
     def _density_words(page: FeaturePage) -> str:
         if len(page.sides) > 1:
             return (
-                "A neuron is hardly ever zero: the share of tokens at which it is larger, by size, than about a "
-                "quarter of the largest in the text."
+                f"Of {page.source}. A neuron is hardly ever zero: the share of tokens at which it is larger, by size, "
+                "than about a quarter of the largest in the text."
             )
-        return "The share of the text's tokens at which the feature is active."
+        return f"The share of tokens at which the feature is active. Of {page.source}."
 
     def _fill(
         self, examples: list[Example] | tuple[Example, ...], side: Side | None = None, positive: bool = True

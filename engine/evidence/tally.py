@@ -137,25 +137,25 @@ class LayerTally:
     def _count(self, flat: Tensor) -> None:
         """Histogram by column and number of active tokens by feature, from the bits of the numbers themselves."""
         state, width = self.state, self.width
-        if self.sides == 2:
-            rows = max(1, _COUNTED // width)
-            for start in range(0, len(flat), rows):
-                piece = flat[start : start + rows]
-                column = torch.arange(width, device=flat.device).expand_as(piece).reshape(-1)
-                self._add_counts(piece.reshape(-1), column)
+        if self.sides == 1:
+            row, column = flat.nonzero(as_tuple=True)
+            self._add_counts(half_octave(flat[row, column]).add_(column.to(torch.int32), alpha=BINS))
+            state["active"] += torch.bincount(column, minlength=width)
             return
-        row, column = flat.nonzero(as_tuple=True)
-        self._add_counts(flat[row, column], column)
-        state["active"] += torch.bincount(column, minlength=width)
+        first = torch.arange(width, device=flat.device, dtype=torch.int32) * BINS
+        rows = max(1, _COUNTED // width)
+        for start in range(0, len(flat), rows):
+            piece = flat[start : start + rows]
+            number = half_octave(piece).add_(first)
+            self._add_counts(number.add_(piece < 0, alpha=width * BINS).view(-1))
 
-    def _add_counts(self, value: Tensor, feature: Tensor) -> None:
-        column = feature if self.sides == 1 else feature + (value < 0) * self.width
-        number = column * BINS + half_octave(value)
+    def _add_counts(self, number: Tensor) -> None:
+        """Count bins, numbered column by column."""
         found = torch.bincount(number, minlength=self.width * self.sides * BINS)
         self.state["histogram"] += found.view(-1, BINS)
 
 
 def half_octave(value: Tensor) -> Tensor:
-    """The bin of each number's size, int64: exponent and first bit after the point of a float32."""
-    bits = (value.abs().contiguous().view(torch.int32) >> 22) - 2 * (127 + LOWEST)
-    return bits.clamp_(0, BINS - 1).to(torch.int64)
+    """The bin of each float32's size, int32: its exponent and the first bit after the point."""
+    bits = value.contiguous().view(torch.int32).bitwise_and(0x7FFFFFFF)
+    return bits.bitwise_right_shift_(22).sub_(2 * (127 + LOWEST)).clamp_(0, BINS - 1)

@@ -65,7 +65,8 @@ def test_examples_density_histogram_and_label_are_shown(indexed: MainWindow, gra
     assert np.isnan(known[0])
     assert "say “austin”  · automatic, score 0.93, by chance 0.51" in view.label.text()
     assert "area under the ROC curve" in view.label.toolTip()
-    assert "1,000 tokens: a text of a test" in view.density.text()
+    assert view.density.text().endswith("% of 1,000 tokens")
+    assert "a text of a test" in view.density.toolTip()
     assert view.histogram.isVisible()
     side = view.histogram.side
     assert side is not None
@@ -150,7 +151,7 @@ def test_published_pages_are_shown(
     open_window.registry.run("evidence.pages")
     qtbot.waitUntil(lambda: open_window.evidence.pages is not None, timeout=SECONDS)
     assert [said(row) for row in shown(open_window.inspector)] == ["3.5 at ␣Texas: <b> Texas"]
-    assert "Active at 2 % of pages in pages" in open_window.inspector.examples.density.text()
+    assert open_window.inspector.examples.density.text() == "Active at 2 %"
     other = int(graph.of_kind(NodeKind.FEATURE)[1])
     open_window.session.select(other)
     assert "holds nothing of this feature" in open_window.inspector.examples.state.text()
@@ -193,7 +194,7 @@ def test_an_index_is_made_in_the_window_and_a_text_tried(
     monkeypatch.setattr(Ask, "open_folder", lambda *_: texts)
     ready.registry.run("evidence.index_folder")
     qtbot.waitUntil(lambda: ready.evidence.index is not None, timeout=2 * SECONDS)
-    assert "the texts in texts" in view.density.text()
+    assert "the texts in texts" in view.density.toolTip()
     assert shown(ready.inspector)
     assert not list(indexes_folder().glob("*.part"))
     ready.registry.run("evidence.try")

@@ -73,12 +73,12 @@ def test_corpora_are_joined(smollm: LanguageModel) -> None:
 
 
 def test_the_model_writes_the_same_text_for_the_same_seed(smollm: LanguageModel) -> None:
-    settings = SamplingSettings(9, seed=4, length=4, batch=3)
+    settings = SamplingSettings(4, seed=4, length=2, batch=2)
     one, again = (sample_corpus(smollm, settings) for _ in range(2))
     other = sample_corpus(smollm, replace(settings, seed=5))
     assert one.digest == again.digest != other.digest
-    assert len(one.tokens) >= 9
-    assert np.diff(one.starts).max() <= 4
+    assert len(one.tokens) >= 4
+    assert np.diff(one.starts).max() <= 2
     assert not np.isin(one.tokens, sorted(smollm.tokenizer.eos_ids)).any()
     assert "seed 4" in one.name
     stop = threading.Event()
