@@ -16,7 +16,7 @@ from app.panels.plain import ElidedLabel, MutedLabel, PlainLabel, tip
 from app.panels.token_bars import percent
 from app.runs import Runs
 from app.session import Session
-from app.theme import current_theme, theme_watcher
+from app.theme import current_theme, icon, theme_watcher
 from app.time_left import say
 from engine.graphs.visible_text import visible_text
 
@@ -102,6 +102,7 @@ class StatusBar(QStatusBar):
         self.ready.setAccessibleName("Open the finished trace")
         self.ready.setToolTip("Open the trace that was finished while another one was read")
         self.ready.clicked.connect(self._open_ready)
+        self.ready.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.ready.hide()
         self.addWidget(self.ready)
         runs.readyChanged.connect(self._show_ready)
@@ -115,6 +116,7 @@ class StatusBar(QStatusBar):
         runs.modelChanged.connect(self._show_model)
         session.traceChanged.connect(self._show_scores)
         theme_watcher().changed.connect(self._show_scores)
+        theme_watcher().changed.connect(self._show_ready)
         self._show_model()
         self._show_memory()
         self._show_scores()
@@ -125,6 +127,7 @@ class StatusBar(QStatusBar):
         waiting = self.runs.ready
         self.ready.setVisible(waiting is not None)
         if waiting is not None:
+            self.ready.setIcon(icon("open"))
             words = f"Trace ready: {visible_text(waiting[1])}"
             # Titles tell themselves apart at their end.
             self.ready.setText(self.fontMetrics().elidedText(words, Qt.TextElideMode.ElideMiddle, 320))

@@ -16,6 +16,7 @@ import random
 import shutil
 import signal
 import sqlite3
+import struct
 import sys
 import tempfile
 import time
@@ -155,6 +156,10 @@ def a_project(folder: Path, base: bytes, chance: random.Random) -> str:
     path.write_bytes(base if by_rows else changed_bytes(base, chance))
     if by_rows:
         change_rows(path, chance)
+    if chance.random() < 0.2 and path.stat().st_size > 64:  # of a newer version, it says
+        with path.open("r+b") as file:
+            file.seek(60)
+            file.write(struct.pack(">I", chance.choice([1 << 16 | 9, 2 << 16, 0xFFFF_FFFF])))
     try:
         return "a project, used" if use(path) == 0 else "a project, parts refused"
     except LoupeError as error:

@@ -43,7 +43,7 @@ def dump(project: Project) -> dict[str, list[str]]:
 
 Step = tuple[int, int, int, str]
 STEPS = st.lists(
-    st.tuples(st.integers(0, 24), st.integers(0, 7), st.integers(0, 7), st.sampled_from(["", "Texas", "ü\n*", "it's"])),
+    st.tuples(st.integers(0, 27), st.integers(0, 7), st.integers(0, 7), st.sampled_from(["", "Texas", "ü\n*", "it's"])),
     min_size=3,
     max_size=14,
 )
@@ -97,12 +97,15 @@ EDITS: list[Edit] = [
     lambda p, a, b, t: p.suggestions.accept(suggestion(p, a)),
     lambda p, a, b, t: p.leave_circuit(1, [a, b]),
     lambda p, a, b, t: p.experiments.judge(1, "supported" if a > 3 else "unclear"),
+    lambda p, a, b, t: p.label_everywhere(1, a, t),
+    lambda p, a, b, t: p.tree.untag([pick(p, a), pick(p, b)], "Texas"),
 ]
 
 
 def furnished(project: Project) -> None:
     for number in (1, 2):
-        project.add_trace({"number": number}, small_graph(number), title=f"Trace {number}")
+        made_with = {"kind": "transcoders", "fingerprint": "d"}
+        project.add_trace({"number": number, "features": made_with}, small_graph(number), title=f"Trace {number}")
     project.experiments.add("ablate", "Without", {}, {"change": 1.0}, trace=1)
     project.suggestions.add_group(1, "suggested", [1, 2, 3], source="test")
     project.suggestions.add_label(1, 4, "suggested", source="test")
@@ -124,6 +127,8 @@ def test_every_edit_of_the_list_can_be_made() -> None:
         at = [entry.ref for entry in project.tree.entries()].index(circuit)
         project.add_group(1, "three", [4, 5])
         for number, edit in enumerate(EDITS):
+            if number == len(EDITS) - 1:
+                project.tree.tag([pick(project, 6)], "Texas")
             before = dump(project)
             edit(project, at if number == 15 else 6, 1 if number == 7 else 3, "Texas")
             assert dump(project) != before, number
