@@ -12,13 +12,13 @@ Shapes: c columns (features, or their sides), e examples, w tokens around a peak
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.evidence.pages import FeaturePage, Label
+from engine.evidence.pages import Label
 from engine.progress import checkpoint
 
 Index = NDArray[np.int64]
@@ -31,8 +31,6 @@ NEAR_BEFORE = 12  # tokens before a peak in which a word of the context counts
 COMMONEST_WORD = 0.02  # of windows; commoner words say nothing about a context
 RULES = ("say", "token", "previous", "next", "context")
 WORDS = {"say": "say {}", "token": "{}", "previous": "after {}", "next": "before {}", "context": "about {}"}
-# A local model, or any other labeller: gives words for a page, or None; they are scored by whoever asks.
-Labeller = Callable[[FeaturePage], str | None]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import traceback
@@ -19,6 +20,7 @@ from pytestqt.qtbot import QtBot
 
 from app.commands import CommandAction
 from app.dialogs import Ask
+from app.garbage import GarbageKeeper
 from app.session import Session
 from app.window import MainWindow
 from engine.graphs import AttributionGraph
@@ -108,6 +110,16 @@ def tidy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     app = QApplication.instance()
     shown = [] if not isinstance(app, QApplication) else [w for w in app.topLevelWidgets() if w.isVisible()]
     assert not shown, f"windows still open: {shown}"
+
+
+@pytest.fixture(autouse=True)
+def garbage_goes_here(tidy: None) -> Iterator[None]:
+    """As in the program: windows of earlier tests are never taken apart by another thread's collection."""
+    keeper = GarbageKeeper()
+    gc.disable()
+    yield
+    keeper.collect_due()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

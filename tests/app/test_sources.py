@@ -10,7 +10,7 @@ import pytest
 APP = Path(__file__).parent.parent.parent / "app"
 FILES = sorted(APP.rglob("*.py"))
 ENGINE_AT_IMPORT = {
-    "engine.errors", "engine.progress", "engine.graphs", "engine.interventions.changes",
+    "engine.errors", "engine.evidence.pages", "engine.progress", "engine.graphs", "engine.interventions.changes",
     "engine.interventions.status", "engine.projects",
     "engine.tracing.spec",
     "engine.models.catalogue", "engine.models.opened", "engine.models.published", "engine.cli.import_graph",

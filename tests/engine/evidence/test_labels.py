@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engine.evidence.labellers import label_with
 from engine.evidence.labels import NEAR_BEFORE, LabelEvidence, Vocabulary, automatic_labels, vocabulary_of
+from engine.evidence.pages import Example, FeaturePage, Side
 
 WORDS = ["the", "of", "Texas", "Austin", "river", "bank", "king", "queen", *[f"word{chr(97 + i)}" for i in range(22)]]
 WORDS = [word if word.isalpha() else "x" for word in WORDS]
@@ -127,3 +129,31 @@ def test_too_few_examples_give_no_label(vocabulary: Vocabulary) -> None:
         around[7, 6:] = -1
 
     assert automatic_labels(examples(vocabulary, plant), vocabulary)[7] is None
+
+
+class ReadsWords:
+    """Stands where a person would plug in a model: it sees the commonest last word."""
+
+    def label(self, examples: Sequence[Example]) -> str | None:
+        last = [example.tokens[-1] for example in examples]
+        return max(set(last), key=last.count)
+
+    def holds(self, words: str, example: Example) -> bool:
+        return example.tokens[-1] == words
+
+
+def page_of(words: Sequence[str]) -> FeaturePage:
+    examples = tuple(Example("Strongest", ("a", word), (0.0, 1.0), 1, 1.0) for word in words)
+    return FeaturePage(0, 0, (Side(1.0, (), (), examples),), None, "")
+
+
+def test_a_labeller_of_ones_own_is_tested_on_what_it_was_not_shown() -> None:
+    page = page_of(["Texas", "Texas", "Texas", "Ohio", "Texas", "Texas", "Texas", "Texas"])
+    others = [page_of(["Rome", "Texas", "Paris", "Oslo"]), page_of(["Bonn", "Lima", "Kyiv", "Riga"])]
+    found = label_with(ReadsWords(), page, others)
+    assert found is not None
+    assert (found.text, found.rule) == ("Texas", "model")
+    assert found.score == pytest.approx((1 + 3 / 4 - 1 / 8) / 2, abs=1e-3)
+    assert found.control == pytest.approx((1 + 0 / 4 - 1 / 4) / 2, abs=1e-3)
+    assert label_with(ReadsWords(), page_of(["Texas", "Texas"]), others) is None
+    assert label_with(ReadsWords(), page_of([]), others) is None
