@@ -84,11 +84,12 @@ DEVICE ?= cpu
 oracle: $(VENV)/.dev
 	LOUPE_TEST_DEVICE=$(DEVICE) $(BIN)/python -m pytest tests/engine/tracing tests/oracle
 
-# docs/commands.md, docs/glossary.md and docs/first-steps.md, from what the window shows.
+# docs/commands.md, docs/glossary.md, docs/first-steps.md and docs/library.md, from the program itself.
 commands: $(VENV)/.dev
 	$(BIN)/python -m app.commands.reference docs/commands.md
 	$(BIN)/python -m app.glossary docs/glossary.md
 	$(BIN)/python -m app.guide docs/first-steps.md
+	$(BIN)/python docs/make_library.py docs/library.md
 
 # docs/pictures/*.png, from the real window with the starter model.
 pictures: prepare

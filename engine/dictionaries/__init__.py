@@ -10,13 +10,14 @@ from engine.errors import RequestError
 from engine.progress import Progress, part, silent
 
 if TYPE_CHECKING:
-    from engine.dictionaries.features import Features
+    from engine.dictionaries.features import Features, LayerFeatures
     from engine.dictionaries.transcoder_set import TranscoderFeatures
     from engine.models.language_model import LanguageModel
     from engine.models.weights import ModelWeights
 
-__all__ = ["NEURONS", "load_features"]
+__all__ = ["NEURONS", "Features", "LayerFeatures", "formats", "load_features"]
 
+# What `load_features` is given for the model's own neurons.
 NEURONS = "neurons"
 
 
@@ -66,7 +67,14 @@ def load_features(
 ) -> Features:
     """Open a dictionary for a model: None or "neurons", files in a layout of `formats`, or a published id.
 
-    A dictionary that fits the model worse than a constant does is refused with a `RequestError`, unless `trust`.
+    A dictionary that fits the model worse than a constant does is refused, unless `trust` (docs/dictionaries.md).
+
+    Raises
+    ------
+    RequestError
+        Nothing there, a layout that is not known, damaged files, sizes that are not this model's, or a bad fit.
+    Cancelled
+        The user asked to stop.
     """
     if source is None or str(source) == NEURONS:
         from engine.dictionaries.neurons import NeuronFeatures
@@ -91,6 +99,15 @@ def load_features(
         require_fidelity(features, model, part(progress, 0.7, 1.0), cancel)
     progress("Dictionary ready", 1.0)
     return features
+
+
+def __getattr__(name: str) -> object:
+    """Load what needs torch only when it is asked for."""
+    if name in {"Features", "LayerFeatures"}:
+        from engine.dictionaries import features
+
+        return getattr(features, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _unknown(path: Path) -> RequestError:

@@ -89,7 +89,7 @@ class LayerFeatures(Protocol):
         """Pull (T', n, d) back through the features themselves, their gates held: only the relevance pass does so."""
 
     def pull_jacobian(self, gradient: Tensor) -> Tensor:
-        """The same as the features answer a small change: predictions of an intervention go this way."""
+        """The same (T', n, d) as features answer a small change: predictions of an intervention go this way."""
 
 
 class CrossLayerFeatures(LayerFeatures, Protocol):

@@ -1,26 +1,56 @@
-"""What a feature means: so far, what it writes and what that does to the output."""
+"""What a feature means: what it writes does to the output, where it is active in a corpus, and labels from both."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from engine.evidence.effects import LogitEffects
+from engine.evidence.index_settings import IndexSettings
+from engine.evidence.pages import Example, FeaturePage, Label, Near, Side
 
 if TYPE_CHECKING:
+    from engine.evidence.corpus import Corpus, read_texts, shipped_texts
     from engine.evidence.decoders import decoder_vectors, unit_decoders
+    from engine.evidence.feature_index import FeatureIndex
+    from engine.evidence.indexing import build_index
     from engine.evidence.logit_lens import logit_effects
+    from engine.evidence.own_text import try_text
 
-__all__ = ["LogitEffects", "decoder_vectors", "logit_effects", "unit_decoders"]
+# What needs torch is loaded only when it is asked for.
+_WHERE = {
+    "Corpus": "corpus",
+    "FeatureIndex": "feature_index",
+    "build_index": "indexing",
+    "decoder_vectors": "decoders",
+    "logit_effects": "logit_lens",
+    "read_texts": "corpus",
+    "shipped_texts": "corpus",
+    "try_text": "own_text",
+    "unit_decoders": "decoders",
+}
+
+__all__ = [
+    "Corpus",
+    "Example",
+    "FeatureIndex",
+    "FeaturePage",
+    "IndexSettings",
+    "Label",
+    "LogitEffects",
+    "Near",
+    "Side",
+    "build_index",
+    "decoder_vectors",
+    "logit_effects",
+    "read_texts",
+    "shipped_texts",
+    "try_text",
+    "unit_decoders",
+]
 
 
 def __getattr__(name: str) -> object:
-    """Load what needs torch only when it is asked for."""
-    if name == "logit_effects":
-        from engine.evidence.logit_lens import logit_effects
-
-        return logit_effects
-    if name in ("decoder_vectors", "unit_decoders"):
-        from engine.evidence import decoders
-
-        return getattr(decoders, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)

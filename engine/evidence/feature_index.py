@@ -61,7 +61,7 @@ class FeatureIndex:
         return self.file.density(layer)
 
     def densities(self, layer: Iterable[int], feature: Iterable[int]) -> NDArray[np.float32]:
-        """Densities of single features, nan for those that the index does not hold."""
+        """(n,) densities of features, given as n layers and n numbers; nan for those that are not in the index."""
         known = {one: self.density(one) for one in self.head.layers}
         found = [
             float(known[one][number]) if one in known and 0 <= number < len(known[one]) else math.nan

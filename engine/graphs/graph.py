@@ -28,6 +28,7 @@ class NodeKind(IntEnum):
     LOGIT = 4
 
 
+# The name of each `NodeKind`, at its number.
 KIND_NAMES = tuple(kind.name.lower() for kind in NodeKind)
 EMBEDDING_LAYER = -1
 # The bias node that holds what the targets themselves add (encoder biases) belongs to no position.
@@ -135,7 +136,7 @@ class AttributionGraph:
         return (np.abs(summed - self.value) / np.maximum(scale, 1e-30)).astype(np.float32)
 
     def of_kind(self, kind: NodeKind) -> NDArray[np.int64]:
-        """Node numbers of one kind, in node order."""
+        """(n,) node numbers of one kind, in node order."""
         return np.flatnonzero(self.kind == kind)
 
     def describe(self, node: int) -> str:

@@ -44,6 +44,8 @@ def prune(
 ) -> GraphView:
     """Show the nodes that hold `node_threshold` of influence and the edges that hold `edge_threshold` of edge score.
 
+    Both are shares in [0, 1], taken as in Ameisen et al. 2025 (Appendix, "Graph Pruning").
+
     Tokens and logits always stay, and so do the nodes in `keep` (pins). `hide_errors` and `hide_bos` take error nodes
     and everything at the first position away. `compatible` normalises as circuit-tracer does, without the rest.
     """

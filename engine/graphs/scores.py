@@ -27,7 +27,10 @@ class Scores:
 
 
 def scores(graph: AttributionGraph, *, compatible: bool = False, kept: NDArray[np.bool_] | None = None) -> Scores:
-    """Replacement and completeness of a graph; None for both where the features leave no error.
+    """Replacement and completeness of a graph, in [0, 1]; None for both where the features leave no error.
+
+    Ameisen et al. 2025 ("Graph evaluation"), but what the graph leaves out counts as error; with `compatible` rows are
+    normalised over features, errors and embeddings only, as circuit-tracer has them.
 
     With `kept` (N,), those of a circuit: a feature that is not kept counts as error, with the absolute mass of its
     edges, and what flows into it ends there. So keeping one more feature can lower neither score.

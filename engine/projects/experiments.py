@@ -17,6 +17,7 @@ from engine.projects.rows import index_text, replaced
 from engine.projects.texts import MAX_NAME, clean_content, clean_text, short
 from engine.projects.tree_rows import TOP, TreeRef, check_folder, entry_row, last_rank
 
+# What experiments say of a claim; each experiment has one.
 EVIDENCE = ("untested", "supported", "contradicted", "unclear")
 
 

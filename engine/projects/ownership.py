@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import psutil
 import sqlite_utils
 
+# How often an open project writes that its program lives; an owner silent for much longer is gone.
 HEARTBEAT_SECONDS = 60.0
 # On another machine only the heartbeat tells whether a program is alive; asleep for five minutes, it has lost the file.
 STALE_SECONDS = 300.0

@@ -36,6 +36,7 @@ from engine.projects.texts import MAX_NAME, clean_text, short
 from engine.projects.traces import Asked, TraceRow
 from engine.projects.tree import Tree
 
+# The ending of a project's file.
 SUFFIX = ".loupe"
 
 

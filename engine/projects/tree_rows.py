@@ -14,6 +14,7 @@ from engine.projects.rows import read_row
 
 Kind = Literal["folder", "prompt", "note", "circuit", "trace", "experiment"]
 ITEM_KINDS: tuple[Kind, ...] = ("folder", "prompt", "note", "circuit")
+# The folder that everything is in: the top of the tree, which is no entry itself.
 TOP = 0
 
 

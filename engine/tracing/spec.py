@@ -36,7 +36,13 @@ class Target:
 
 @dataclass(frozen=True)
 class TraceSpec:
-    """One trace: prompt, target, and how much of the graph to build."""
+    """One trace: prompt, target, and how much of the graph to build.
+
+    `max_nodes` is the budget of feature nodes, chosen by influence on the targets (decisions/0009); `nodes` names them
+    instead. `edge_mass`, in [0, 1]: the share of each row's sum of |edges| that is kept; what is not stays in `rest`.
+    `node_threshold` and `edge_threshold`, in [0, 1]: what `prune` is given where the graph is written or drawn.
+    `compatible`: as circuit-tracer, without bias nodes, all edges kept, logits before the softcap.
+    """
 
     prompt: Prompt
     target: Target = Target()
