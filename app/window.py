@@ -267,6 +267,7 @@ class MainWindow(QMainWindow):
         self.runs.modelChanged.connect(self._model_changed)
         self.host.idle.connect(self._idle)
         self.area.grouped.connect(self._group)
+        self.inspector.label.left.connect(self.hands.leave_label)
         self.investigation.hitChosen.connect(self._hit_chosen)
         self.start.sampleChosen.connect(self._run_sample)
         self.start.projectChosen.connect(self.files.open_path)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QEvent, QPointF, Qt, Signal, Slot
+from PySide6.QtCore import QEvent, QPointF, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QFocusEvent, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
@@ -21,6 +21,7 @@ from engine.graphs.glyphs import describe
 from engine.graphs.graph import AttributionGraph
 
 ZOOM_STEP = 1.25
+REPEAT_MS = 40  # a key that is held comes up and goes down again within it, where the repetition is not marked as one
 EMPTY = (
     "No graph yet.\nWrite a prompt, choose the token to explain and press Trace: its attribution graph appears here."
 )
@@ -56,6 +57,10 @@ class GraphCanvas(QWidget):
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self._held = False
         self._grouping = False
+        self._let_go_of_g = QTimer(self)
+        self._let_go_of_g.setSingleShot(True)
+        self._let_go_of_g.setInterval(REPEAT_MS)
+        self._let_go_of_g.timeout.connect(self.end_grouping)
         self._empty_text, self._hidden_text = EMPTY, ALL_HIDDEN
         self._surface = Surface(self, current_theme())
         self._stage = self._surface.stage
@@ -71,6 +76,7 @@ class GraphCanvas(QWidget):
         column.addWidget(self._surface, 1)
         column.addWidget(self._legend)
         self._surface.all_edges.changed.connect(self._legend.update)
+        self._surface.restyled.connect(self._legend.follow)
         self._surface.cameraMoved.connect(self._place_card)
         self._surface.moved.connect(self._pointer_moved)
         self._surface.left.connect(self._pointer_left)
@@ -240,12 +246,15 @@ class GraphCanvas(QWidget):
 
     def begin_grouping(self) -> None:
         """From now on clicks (and Enter, for the selected node) gather nodes; the same as holding G."""
+        self._let_go_of_g.stop()
         if self._stage.scene is not None and not self._grouping:
             self._grouping = True
             self._gather(NOTHING)
 
+    @Slot()
     def end_grouping(self, *, request: bool = True) -> None:
         """Stop gathering; with `request` and at least two nodes `groupRequested` is emitted."""
+        self._let_go_of_g.stop()
         if not self._grouping:
             return
         nodes = list(self._stage.grouping)
@@ -302,6 +311,8 @@ class GraphCanvas(QWidget):
         key = Qt.Key(event.key())
         plain = event.modifiers() in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier)
         shifted = event.modifiers() == Qt.KeyboardModifier.ShiftModifier
+        if key == Qt.Key.Key_Space and event.isAutoRepeat():
+            return
         if key in _WALKS and (plain or shifted):
             self._walk(_WALKS[key][1 if shifted else 0])
         elif key == Qt.Key.Key_G and plain:
@@ -312,7 +323,9 @@ class GraphCanvas(QWidget):
 
     def keyReleaseEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_G and not event.isAutoRepeat():
-            self.end_grouping()
+            # WORKAROUND: some X servers (Xvfb, remote desktops) send a held key's repetitions without saying that they
+            # are; a real release has no press right behind it. Remove when Qt asks them for detectable repetition.
+            self._let_go_of_g.start()
         else:
             super().keyReleaseEvent(event)
 

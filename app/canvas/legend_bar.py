@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Slot
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QWidget
 
@@ -22,11 +22,19 @@ class LegendBar(QWidget):
     def __init__(self, surface: Surface, parent: QWidget) -> None:
         super().__init__(parent)
         self.stage, self.all_edges = surface.stage, surface.all_edges
+        self._said: tuple[str, float] = ("", 0.0)  # what the scale was last painted for
         self.setAccessibleName("Legend of the graph")
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
 
     def sizeHint(self) -> QSize:
         return QSize(200, round(self.stage.metrics.height()) + 10)
+
+    @Slot()
+    def follow(self) -> None:
+        """Paint again where the words or the scale are others now; hovering beside a selection changes neither."""
+        scene = self.stage.scene
+        if scene is not None and (self.words(scene), self.stage.domain) != self._said:
+            self.update()
 
     def kinds(self) -> list[NodeKind]:
         """Kinds that this graph has."""
@@ -74,6 +82,7 @@ class LegendBar(QWidget):
         theme, metrics, middle = self.stage.theme, self.stage.metrics, self.height() / 2
         ends = [f"{sign}{self.stage.domain:.0%}".replace("%", " %") for sign in ("−", "+")]
         words = self.words(scene)
+        self._said = (words, self.stage.domain)
         widths = [metrics.horizontalAdvance(text) for text in (*ends, words)]
         bar = 6.0 * STEPS
         x = self.width() - 12 - sum(widths) - bar - 22

@@ -26,6 +26,7 @@ class Surface(MouseView):
     """Draws a scene; fitted into the view until someone pans or zooms."""
 
     cameraMoved = Signal()
+    restyled = Signal()  # which edges are shown, and their scale, may be others
     laidOut = Signal()  # by this surface itself, not because another one shares its rows
     _ready = False  # pyqtgraph's constructors resize the view before ours has run
 
@@ -110,11 +111,13 @@ class Surface(MouseView):
         """Edges, tints and marks, after selection, hover or annotations changed."""
         self.stage.choose()
         self.repaint_layers()
+        self.restyled.emit()
 
     def rehover(self) -> None:
         """Edges and marks, after nothing but the hover changed."""
         self.stage.choose_edges()
         self.repaint_layers()
+        self.restyled.emit()
 
     def remeasure(self) -> None:
         """Sizes of glyphs, after the scene's `size_by` changed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import shiboken6
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication, QWidget
@@ -31,6 +32,7 @@ class Hands:
         self.window = window
         self.session, self.edits = window.session, window.edits
         self._gathering = False
+        self._before_label: QWidget | None = None  # what had the keyboard
 
     # ---- edits -------------------------------------------------------------------------------------------------
 
@@ -41,7 +43,17 @@ class Hands:
     def label(self) -> None:
         """Put the cursor into the label of the selected node."""
         self.window.show_dock("inspector")
+        if not self.window.inspector.label.hasFocus():
+            self._before_label = QApplication.focusWidget()
         self.window.inspector.edit_label()
+
+    def leave_label(self) -> None:
+        """The label is written: the keyboard goes back to where it was, so that its keys mean the graph again."""
+        before, self._before_label = self._before_label, None
+        if before is not None and shiboken6.isValid(before) and before.isVisible() and before.isEnabled():
+            self.focus(before)
+        else:
+            self.go_graph()
 
     def label_history(self) -> None:
         """List the labels the selected node had."""

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 
 from app.panels.connections_model import ConnectionsModel
 from app.panels.find_line import FindLine
+from app.panels.first_click import FirstClick
 from app.panels.flow import FlowRow
 from app.panels.plain import Heading, Hint, MutedLabel, ProblemLabel, tip
 from app.panels.rows_table import ROW_ROOM
@@ -47,7 +48,7 @@ SIGNS = (("both signs", 0), ("positive", 1), ("negative", -1))
 
 
 class ConnectionsTable(QTreeView):
-    """One direction; Enter or a double-click goes to the node, or opens and closes a group."""
+    """One direction; Enter or a click goes to the node, or opens and closes a group."""
 
     chosen = Signal(int)
 
@@ -56,6 +57,7 @@ class ConnectionsTable(QTreeView):
         self.setAccessibleName(name)
         self.setModel(model)
         self.connections = model
+        self._first_click = FirstClick()
         self._open: set[str] = set()  # names of groups that were opened: the same ones open for the next node
         self.setItemDelegateForColumn(2, ShareDelegate(self))
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -71,7 +73,7 @@ class ConnectionsTable(QTreeView):
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(2, QHeaderView.ResizeMode.Fixed)
         self._fit_text()
-        self.doubleClicked.connect(self._go)
+        self.clicked.connect(self._clicked)
         self.expanded.connect(self._opened)
         self.collapsed.connect(self._closed)
         model.modelReset.connect(self._open_again)
@@ -117,6 +119,12 @@ class ConnectionsTable(QTreeView):
         group = self.connections.group_at(index)
         if group is not None:
             self._open.discard(group.name)
+
+    @Slot(QModelIndex)
+    def _clicked(self, index: QModelIndex) -> None:
+        """The second click of a double one meets another node's list: it means nothing."""
+        if self._first_click.counts():
+            self._go(index)
 
     @Slot(QModelIndex)
     def _go(self, index: QModelIndex) -> None:

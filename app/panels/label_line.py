@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from PySide6.QtCore import QPoint, Qt, Slot
+from PySide6.QtCore import QPoint, Qt, Signal, Slot
 from PySide6.QtGui import QAction, QKeyEvent
 from PySide6.QtWidgets import (
     QComboBox,
@@ -30,7 +30,9 @@ SCOPES = ("in this trace", "everywhere")
 
 
 class LabelEdit(QLineEdit):
-    """A one-line label; Escape puts the old text back."""
+    """A one-line label; Enter and Escape leave it, and Escape puts the old text back."""
+
+    left = Signal()  # by the keyboard, which belongs elsewhere now
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -40,9 +42,11 @@ class LabelEdit(QLineEdit):
         """Escape leaves without a change."""
         if event.key() == Qt.Key.Key_Escape:
             self.setText(self.before)
-            self.clearFocus()
+            self.left.emit()
             return
         super().keyPressEvent(event)
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.left.emit()
 
 
 class LabelLine(QWidget):

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from app.panels.first_click import FirstClick
 from app.panels.plain import Heading, MutedLabel, tip
 from app.panels.rows_table import ROW_ROOM, RoomyRows
 from app.reading import Similar, kind_of, short_name
@@ -37,13 +38,14 @@ TEXT_TIP = (
 
 
 class _Rows(QTreeWidget):
-    """As high as its rows; Enter or a double-click goes to the feature."""
+    """As high as its rows; Enter or a click goes to the feature."""
 
     chosen = Signal(int)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._room = 0  # rows that are expected
+        self._first_click = FirstClick()
         self.setAccessibleName("Similar features")
         self.setHeaderLabels(["Feature", "Role", "Decoder", "Text"])
         self.setRootIsDecorated(False)
@@ -60,7 +62,7 @@ class _Rows(QTreeWidget):
         head.setToolTip(3, tip(TEXT_TIP))
         for column in (1, 2, 3):
             head.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self.itemActivated.connect(self._activated)
+        self.itemClicked.connect(self._clicked)
 
     def wait(self) -> None:
         """Show nothing in the room of what was there: what comes next is there within a moment."""
@@ -79,6 +81,11 @@ class _Rows(QTreeWidget):
         return QSize(super().sizeHint().width(), self.header().sizeHint().height() + rows * row + 2 * self.frameWidth())
 
     minimumSizeHint = sizeHint
+
+    @Slot(QTreeWidgetItem, int)
+    def _clicked(self, item: QTreeWidgetItem, column: int) -> None:
+        if self._first_click.counts():
+            self._activated(item, column)
 
     @Slot(QTreeWidgetItem, int)
     def _activated(self, item: QTreeWidgetItem, _column: int) -> None:

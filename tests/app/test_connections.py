@@ -139,3 +139,28 @@ def test_a_search_opens_the_groups_it_is_in(panel: ConnectionsPanel) -> None:
     assert panel.inputs.rowCount() > 0
     for row in range(panel.inputs.rowCount()):
         assert panel.input_table.isExpanded(panel.inputs.index(row, 0))
+
+
+def test_a_click_goes_to_the_node_and_a_double_click_no_further(
+    open_window: MainWindow, panel: ConnectionsPanel, graph: AttributionGraph, qtbot: QtBot
+) -> None:
+    session, table, model = open_window.session, panel.input_table, panel.inputs
+    row = next(row for row, node in enumerate(nodes(model)) if len(graph.inputs(node)) > 3)
+    first = nodes(model)[row]
+    table.scrollTo(model.index(row, 0))
+    middle = table.visualRect(model.index(row, 0)).center()
+    qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=middle)
+    assert session.selected == first
+    assert table.indexAt(middle).isValid(), "the second click meets a row of the next node"
+    qtbot.mouseDClick(table.viewport(), Qt.MouseButton.LeftButton, pos=middle)
+    qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=middle)
+    assert session.selected == first
+
+
+def test_a_click_opens_a_group(open_window: MainWindow, panel: ConnectionsPanel, qtbot: QtBot) -> None:
+    before = open_window.session.selected
+    panel.grouping.setCurrentText("by layer")
+    table, top = panel.input_table, panel.inputs.index(0, 0)
+    qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=table.visualRect(top).center())
+    assert table.isExpanded(top)
+    assert open_window.session.selected == before

@@ -87,6 +87,27 @@ def test_labels_have_givers_and_a_history(open_window: MainWindow, graph: Attrib
     assert not window.registry.action("edit.label_history").isEnabled()
 
 
+@pytest.mark.command("edit.label")
+def test_a_label_that_is_written_gives_the_keyboard_back(
+    open_window: MainWindow, graph: AttributionGraph, qtbot: QtBot
+) -> None:
+    window, line = open_window, open_window.inspector.label
+    node = int(graph.of_kind(NodeKind.FEATURE)[5])
+    window.session.select(node)
+    for place in (window.area.canvas, window.area.table.table):
+        for key, label in ((Qt.Key.Key_Return, "cities"), (Qt.Key.Key_Escape, "cities")):
+            place.setFocus()
+            window.registry.run("edit.label")
+            assert line.hasFocus()
+            line.setText("cities" if key == Qt.Key.Key_Return else "towns")
+            qtbot.keyClick(line, key)
+            assert place.hasFocus()
+            assert window.session.annotations.labels[node] == label
+    line.setFocus()  # with the mouse: the graph is what comes next
+    qtbot.keyClick(line, Qt.Key.Key_Return)
+    assert window.area.canvas.hasFocus()
+
+
 def test_similar_features_are_listed_by_role_and_lead_on(
     open_window: MainWindow, graph: AttributionGraph, qtbot: QtBot
 ) -> None:
@@ -105,6 +126,11 @@ def test_similar_features_are_listed_by_role_and_lead_on(
     rows.setCurrentItem(rows.topLevelItem(0))
     qtbot.keyClick(rows, Qt.Key.Key_Return)
     assert window.session.selected == wanted[0].node
+    qtbot.waitUntil(lambda: bool(listed(window)))
+    after = similar_features(graph, wanted[0].node, role_similarity(graph, wanted[0].node), None, 6)
+    middle = rows.visualItemRect(rows.topLevelItem(1)).center()
+    qtbot.mouseClick(rows.viewport(), Qt.MouseButton.LeftButton, pos=middle)
+    assert window.session.selected == after[1].node
 
 
 def test_similar_features_are_other_features_each_once(graph: AttributionGraph) -> None:

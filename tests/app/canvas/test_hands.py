@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtCore import QEvent, QObject, QPoint, QPointF, Qt
 from PySide6.QtGui import QContextMenuEvent, QKeyEvent, QWheelEvent
 from PySide6.QtWidgets import QApplication, QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
 from app.canvas import GraphCanvas
 from app.canvas.hover_card import HoverCard
+from app.canvas.legend_bar import LegendBar
 from app.canvas.surface import Surface
 from engine.graphs.graph import AttributionGraph, NodeKind
 from tests.app.canvas.conftest import Hands, View
@@ -142,12 +143,56 @@ def test_holding_g_gathers_clicked_nodes_and_letting_go_asks_for_a_group(hands: 
     assert hands.stage.grouping == ()
 
 
+def test_a_held_g_whose_repetitions_look_like_releases_goes_on_gathering(hands: Hands) -> None:
+    first, second = hands.apart(2)
+    hands.qtbot.keyPress(hands.canvas, Qt.Key.Key_G)
+    for node in (first, second):
+        hands.click(node)
+        hands.qtbot.keyRelease(hands.canvas, Qt.Key.Key_G)
+        hands.qtbot.keyPress(hands.canvas, Qt.Key.Key_G)
+    assert hands.stage.grouping == (first, second)
+    with hands.qtbot.waitSignal(hands.canvas.groupRequested) as told:
+        hands.qtbot.keyRelease(hands.canvas, Qt.Key.Key_G)
+    assert told.args == [[first, second]]
+
+
+def test_the_legend_is_painted_again_when_what_it_says_changes(hands: Hands) -> None:
+    legend = hands.canvas.findChild(LegendBar)
+    assert legend is not None and hands.stage.scene is not None
+    painted: list[tuple[str, float]] = []
+    legend.installEventFilter(watcher := _PaintWatcher(legend, painted))
+    first, second = hands.apart(2)
+    hands.canvas.select(first)
+    hands.qtbot.waitUntil(lambda: len(painted) == 1)
+    assert painted[0] == (legend.words(hands.stage.scene), hands.stage.domain)
+    assert "selected" in painted[0][0]
+    hands.hover(second)  # the words and the scale of a selection stay
+    QApplication.processEvents()
+    assert len(painted) == 1
+    legend.removeEventFilter(watcher)
+
+
+class _PaintWatcher(QObject):
+    """Notes what a legend says whenever it is painted."""
+
+    def __init__(self, legend: LegendBar, painted: list[tuple[str, float]]) -> None:
+        super().__init__(legend)
+        self.legend, self.painted = legend, painted
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 # Qt names it
+        scene = self.legend.stage.scene
+        if event.type() == QEvent.Type.Paint and scene is not None:
+            self.painted.append((self.legend.words(scene), self.legend.stage.domain))
+        return False
+
+
 def test_one_node_is_no_group_and_escape_leaves_grouping(hands: Hands) -> None:
     first, second = hands.apart(2)
     with hands.qtbot.assertNotEmitted(hands.canvas.groupRequested):
         hands.qtbot.keyPress(hands.canvas, Qt.Key.Key_G)
         hands.click(first)
         hands.qtbot.keyRelease(hands.canvas, Qt.Key.Key_G)
+        hands.qtbot.waitUntil(lambda: hands.stage.grouping == ())
         hands.qtbot.keyPress(hands.canvas, Qt.Key.Key_G)
         hands.click(first)
         hands.click(second)
