@@ -225,8 +225,11 @@ class Project:
 
         return self._edit(trace_id, work_out, merge)
 
-    def label_everywhere(self, trace_id: int, node: int, text: str, *, source: str = "person") -> EditDone | None:
-        """Name the feature of a node in every trace, and take the label away that it has in this one only.
+    def label_everywhere(
+        self, trace_id: int, node: int, text: str, *, source: str = "person", merge: str | None = None
+    ) -> EditDone | None:
+        """Name the feature of a node in every trace, and take the label away that it has in this one only; `merge` as
+        in `set_label`.
 
         Raises `RequestError` for a node that is no feature of a dictionary that can be told from others.
         """
@@ -236,12 +239,13 @@ class Project:
         text = clean_text(text, MAX_NAME, "A label")
 
         def work_out(edits: TraceEdits) -> Edit:
-            own = edits.label(node, "", self._node_name(trace_id, node), source)
+            so_far = self._ledger.continued(edits.db, merge, trace_id, "feature_label")
+            own = edits.label(node, "", self._node_name(trace_id, node), source, so_far)
             what = "Label" if text.strip() else "Remove the label of"
             title = f"{what} {short(self._node_name(trace_id, node) or f'node {node}')} everywhere"
-            return Edit(title, trace_id, [*label_changes(edits.db, key, text, source), *own.changes])
+            return Edit(title, trace_id, [*label_changes(edits.db, key, text, source, so_far), *own.changes])
 
-        return self._edit(trace_id, work_out)
+        return self._edit(trace_id, work_out, merge)
 
     def give_labels(self, trace_id: int, texts: Mapping[int, str], *, source: str) -> EditDone | None:
         """Name many nodes of a trace in one step, but none that a person or a file named, here or everywhere."""

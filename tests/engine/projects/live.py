@@ -1,4 +1,4 @@
-"""Live traces of a tiny model, for tests that need what tracing really writes, many times a second."""
+"""Live traces and experiments of a tiny model, for tests that need what is really written, many times a second."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ from typing import Any
 
 import torch
 
+from engine.graphs.graph import NodeKind
+from engine.interventions.again import compare, run_again
+from engine.interventions.case import Case, open_case
+from engine.interventions.changes import Change
+from engine.interventions.experiment import ExperimentSpec, record_experiment, run_experiment
+from engine.interventions.kept import Record
 from engine.projects import Asked, Project, rerun
 from engine.tracing import Trace, trace
 from engine.tracing.spec import Prompt, Target, TraceSpec
@@ -17,7 +23,7 @@ FAMILY, KIND = "llama", "relu"
 def prepare() -> None:
     """Make the model, in one thread: what is forked afterwards may trace, too."""
     torch.set_num_threads(1)
-    trace_live(0)
+    experiment_live(0, trace_live(0))
 
 
 def asked(number: int) -> Asked:
@@ -36,3 +42,25 @@ def is_the_same(project: Project, number: int) -> bool:
     """Whether a kept trace still comes out as it is kept, from what the project holds of it alone."""
     model: Any = tiny_model(FAMILY)
     return rerun(project, number, model, features_of(FAMILY, KIND)).graph.same
+
+
+def experiment_live(number: int, found: Trace) -> Record:
+    """Ablate the feature of most influence in a trace, and measure what the model says then."""
+    graph = found.graph
+    node = int(graph.of_kind(NodeKind.FEATURE)[graph.influence[graph.of_kind(NodeKind.FEATURE)].argmax()])
+    place = (int(graph.layer[node]), int(graph.position[node]), int(graph.feature[node]))
+    spec = ExperimentSpec((Change("feature", *place, how="ablate"),))
+    case = _case(number)
+    return record_experiment(case, spec, run_experiment(case, spec), KIND, f"experiment {number}")
+
+
+def holds(project: Project, experiment: int, number: int) -> bool:
+    """Whether a kept experiment still comes out as it is kept, from what the project holds of it alone."""
+    settings, result = project.experiments.settings(experiment), project.experiments.result(experiment)
+    again = run_again(_case(number), "intervention", settings, "again")
+    return compare("intervention", result, again.result).held
+
+
+def _case(number: int) -> Case:
+    model: Any = tiny_model(FAMILY)
+    return open_case(model, features_of(FAMILY, KIND), asked(number).spec)
