@@ -41,10 +41,10 @@ class ActivationReader:
         return 0 if transcoder is None else transcoder.width
 
     def read(self, layer: int, values: BlockValues, first: int = 0) -> Iterator[tuple[slice, Tensor]]:
-        """Pieces of the batch: which contexts, and (b, T - first, n) float32 of its own, from position `first` on."""
+        """Pieces of the batch: which contexts, and (b, T - first, n), from position `first` on."""
         if self._features is None:
             for part in _parts(values.neurons.shape[0], values.neurons[0, first:].numel()):
-                yield part, values.neurons[part, first:].to(torch.float32, copy=True)
+                yield part, values.neurons[part, first:]
             return
         transcoder = self._features.transcoders[layer]
         if transcoder is None:
@@ -55,7 +55,7 @@ class ActivationReader:
         encoder = in_memory(transcoder.w_enc).to(x.dtype).T
         for part in _parts(x.shape[0], x.shape[1] * transcoder.width):
             pre = x[part] @ encoder + transcoder.b_enc.to(x.dtype)
-            yield part, _gated(transcoder, pre)[:, first:].float()
+            yield part, _gated(transcoder, pre)[:, first:]
 
 
 def _gated(transcoder: Transcoder, pre: Tensor) -> Tensor:

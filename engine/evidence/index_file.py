@@ -12,6 +12,7 @@ import mmap
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ _MOST_HEADER = 1 << 24
 TOKEN_BLOCK = 1 << 14
 _LEVEL = 19
 _MOST_TEXTS = 1 << 26
+# Blocks of tokens that stay unpacked, the latest used: at most 4 MB.
+_KEPT_BLOCKS = 64
 _LARGEST = {"sides": 2, "top": 256, "drawn": 64, "before": 256, "after": 256, "bins": 64, "near": 64}
 SECTIONS = ("pages", "page_ends", "tokens", "token_ends", "documents", "density", "texts")
 
@@ -125,6 +128,7 @@ class IndexFile:
         self._page_ends = self._array("page_ends", "<u8")
         self._token_ends = self._array("token_ends", "<u8")
         self.documents: NDArray[np.int64] = self._array("documents", "<u8").astype(np.int64)
+        self._token_block = lru_cache(_KEPT_BLOCKS)(self._unpacked_tokens)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -161,13 +165,17 @@ class IndexFile:
 
     def tokens(self, start: int, end: int) -> NDArray[np.uint32]:
         """Token ids [start, end) of the corpus."""
-        found = []
-        for number in range(start // TOKEN_BLOCK, -(-end // TOKEN_BLOCK)):
-            length = min(TOKEN_BLOCK, self.head.n_tokens - number * TOKEN_BLOCK)
-            raw = _decompressed(self._block("tokens", self._token_ends, number), length * self._token_type.itemsize)
-            found.append(np.frombuffer(raw, self._token_type))
-        first = start // TOKEN_BLOCK * TOKEN_BLOCK
-        return np.concatenate(found)[start - first : end - first].astype(np.uint32)
+        if end <= start:
+            return np.empty(0, dtype=np.uint32)
+        first = start // TOKEN_BLOCK
+        found = [self._token_block(number) for number in range(first, -(-end // TOKEN_BLOCK))]
+        at = first * TOKEN_BLOCK
+        return np.concatenate(found)[start - at : end - at].astype(np.uint32)
+
+    def _unpacked_tokens(self, number: int) -> NDArray[Any]:
+        length = min(TOKEN_BLOCK, self.head.n_tokens - number * TOKEN_BLOCK)
+        raw = _decompressed(self._block("tokens", self._token_ends, number), length * self._token_type.itemsize)
+        return np.frombuffer(raw, self._token_type)
 
     def texts(self) -> dict[int, str]:
         """Text of every token of the corpus."""

@@ -20,7 +20,7 @@ from engine.evidence.index_file import IndexHead, write_index
 from engine.evidence.index_settings import IndexSettings
 from engine.evidence.index_state import IndexState
 from engine.evidence.labels import NEAR_BEFORE, LabelEvidence, Vocabulary, automatic_labels, vocabulary_of
-from engine.evidence.logit_lens import logit_changes
+from engine.evidence.logit_lens import raised_tokens
 from engine.evidence.page_blocks import BLOCK, EMPTY, BlockShape, count_code, packed
 from engine.evidence.pages import Label
 from engine.evidence.tally import BINS, LOWEST, LayerTally
@@ -243,11 +243,9 @@ def _raised(
         checkpoint(cancel)
         numbers = range(start, min(start + _ROWS, tally.width))
         written = decoder_vectors(model, features, layer, numbers).float()
-        effect = logit_changes(model, written)[:, :known]
-        for side, sign in zip(range(tally.sides), (1, -1), strict=False):
-            best = effect.topk(min(RAISED, known), dim=1, largest=sign > 0).indices.cpu().numpy()
+        for side, best in enumerate(raised_tokens(model, written, RAISED, known, tally.sides)):
             rows = slice(side * tally.width + start, side * tally.width + start + len(numbers))
-            found[rows, : best.shape[1]] = _each_once(vocabulary.form[best])
+            found[rows, : best.shape[1]] = _each_once(vocabulary.form[best.cpu().numpy()])
     return found
 
 

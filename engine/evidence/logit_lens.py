@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from engine.evidence.decoders import decoder_vectors
 from engine.evidence.effects import LogitEffects
@@ -36,8 +37,30 @@ def logit_effects(
 
 def logit_changes(model: LanguageModel, vectors: Tensor) -> Tensor:
     """(n, V) change of every logit against their mean, for vectors (n, d) written into the residual stream."""
-    weights, norm = model.weights, model.weights.final_norm
+    weights, read = model.weights, _read(model, vectors)
+    return read @ weights.unembed.to(vectors.dtype).T - (read @ weights.unembed_mean.to(vectors.dtype))[:, None]
+
+
+def raised_tokens(model: LanguageModel, vectors: Tensor, count: int, known: int, sides: int = 1) -> list[Tensor]:
+    """(n, count) of the first `known` tokens that vectors (n, d) raise most, in order; with two sides lowered ones too.
+
+    Many are found by the product in the model's own number format, which may be three times as fast, and put in order
+    by float32.
+    """
+    read, unembed = _read(model, vectors), model.weights.unembed
+    changes = functional.linear(read.to(unembed.dtype), unembed)[:, :known]
+    found = []
+    for side in range(sides):
+        some = changes.topk(min(2 * count + 12, known), dim=1, largest=side == 0).indices  # (n, m)
+        exact = torch.einsum("nmd,nd->nm", unembed[some].to(read.dtype), read)
+        order = exact.topk(min(count, known), dim=1, largest=side == 0).indices
+        found.append(some.gather(1, order))
+    return found
+
+
+def _read(model: LanguageModel, vectors: Tensor) -> Tensor:
+    """Vectors (n, d) as the unembedding reads them, without the final norm's denominator."""
+    norm = model.weights.final_norm
     if norm.centred:
         vectors = vectors - vectors.mean(-1, keepdim=True)
-    read = vectors * norm.gain.to(vectors.dtype)
-    return read @ weights.unembed.to(vectors.dtype).T - (read @ weights.unembed_mean.to(vectors.dtype))[:, None]
+    return vectors * norm.gain.to(vectors.dtype)

@@ -70,23 +70,24 @@ class LayerTally:
         return width * (sides * (each * (12 + 2 * reach.window) + 4 * OCTAVES + 8 * BINS) + 4 * SKETCH + 8) + 8
 
     def add(self, values: Tensor, places: Tensor, sizes: Tensor, signs: Tensor, generator: torch.Generator) -> None:
-        """Take in activations (B, T, n) of contexts of `sizes` (B,) tokens, zero beyond.
+        """Take in activations (B, T, n) of contexts of `sizes` (B,) tokens, in the model's own number format.
 
         `places` (B,) is where in the corpus each context's first token is; `signs` (B * T, SKETCH) are the same for
         all layers, so that features of different layers can be compared.
         """
         beyond = torch.arange(values.shape[1], device=values.device) >= sizes[:, None]  # (B, T)
         if bool(beyond.any()):
-            values.masked_fill_(beyond[:, :, None], 0.0)
+            values = values.masked_fill(beyond[:, :, None], 0.0)
         there = ~beyond.flatten()
         peaks = values.amax(1) if self.sides == 1 else torch.cat([values.amax(1), values.amin(1).neg_()], dim=1)
-        peaks.clamp_min_(0)
+        peaks = peaks.float().clamp_min_(0)
         self._strongest(values, peaks, places)
         self._draw(values[::DRAWN_FROM], peaks[::DRAWN_FROM], places[::DRAWN_FROM], generator)
         flat = values.flatten(0, 1)
         if self.sides == 2:
             flat, signs, there = flat[::STRIDE], signs[::STRIDE], there[::STRIDE]
         self.state["tokens"] += there.sum()
+        flat = flat.float()
         self.state["sketch"] += flat.T @ signs
         self._count(flat)
 
@@ -124,7 +125,7 @@ class LayerTally:
         for start in range(0, len(row), _MOST_WINDOWS):
             some = slice(start, start + _MOST_WINDOWS)
             here, number = context[some], column[some]
-            series = values[here, :, number % self.width]  # (m, T)
+            series = values[here, :, number % self.width].float()  # (m, T)
             if self.sides == 2:
                 series = torch.where((number >= self.width)[:, None], -series, series)
             at = series.argmax(1)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from engine.dictionaries.transcoder_set import TranscoderFeatures
 from engine.errors import RequestError
 from engine.evidence import logit_effects
+from engine.evidence.logit_lens import raised_tokens
 from tests.engine.tracing.tiny_models import FAMILIES, down_rows, features_of, tiny_model
 
 
@@ -41,3 +44,21 @@ def test_what_is_not_there_is_refused(layer: int, feature: int) -> None:
     model = tiny_model("llama")
     with pytest.raises(RequestError):
         logit_effects(model, features_of("llama", "neurons"), layer, feature)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_tokens_raised_most_are_in_float32s_order(dtype: torch.dtype) -> None:
+    """Found by products in bfloat16, whose own order differs, and then put right."""
+    generator = torch.Generator().manual_seed(0)
+    unembed = torch.randn(4000, 64, generator=generator).to(dtype)
+    norm = SimpleNamespace(centred=True, gain=torch.rand(64, generator=generator).to(dtype))
+    model = SimpleNamespace(weights=SimpleNamespace(unembed=unembed, final_norm=norm))
+    vectors = torch.randn(20, 64, generator=generator)
+    read = (vectors - vectors.mean(-1, keepdim=True)) * norm.gain.float()
+    changes = (read @ unembed.float().T)[:, :3900]
+    up, down = raised_tokens(model, vectors, 10, 3900, 2)  # type: ignore[arg-type]
+    assert torch.equal(up, changes.topk(10, dim=1).indices)
+    assert torch.equal(down, changes.topk(10, dim=1, largest=False).indices)
+    if dtype == torch.bfloat16:
+        plain = (read.to(dtype) @ unembed.T)[:, :3900].topk(10, dim=1).indices
+        assert not torch.equal(up, plain)
