@@ -65,8 +65,15 @@ class Pairing:
         """How many rows are of this class."""
         return int((self.mark == mark).sum())
 
-    def views(self, settings: ViewSettings, left: int, right: int, only: Mark | None) -> tuple[GraphView, GraphView]:
-        """What of both is shown: with the selected nodes `left` and `right`, and of one class or (None) all."""
+    def views(
+        self,
+        settings: ViewSettings,
+        left: int,
+        right: int,
+        only: Mark | None,
+        hide: tuple[NDArray[np.bool_] | None, NDArray[np.bool_] | None] = (None, None),
+    ) -> tuple[GraphView, GraphView]:
+        """What of both is shown, without `hide`: with the selected nodes, and of one class or (None) all."""
         keep = (self._kept(self.left, left), self._kept(self.right, right))
         views = paired_views(
             self.left.graph,
@@ -76,6 +83,7 @@ class Pairing:
             settings.edge_threshold,
             hide_errors=settings.hide_errors,
             hide_bos=settings.hide_bos,
+            hide=hide,
             keep=keep,
         )
         if only is None:

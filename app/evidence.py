@@ -22,6 +22,7 @@ from engine.projects import dictionary_identity
 if TYPE_CHECKING:
     from engine.evidence.feature_index import FeatureIndex
     from engine.evidence.published_pages import PublishedPages
+    from engine.graphs import AttributionGraph
 
 
 class EvidenceDesk(QObject):
@@ -56,6 +57,8 @@ class EvidenceDesk(QObject):
         if identity != self._identity:
             self._identity = identity
             self.reopen()
+        elif self.index is not None:
+            self.session.know_densities(self.densities)
 
     def reopen(self) -> None:
         """Look for the pages of the open trace's dictionary again."""
@@ -71,6 +74,7 @@ class EvidenceDesk(QObject):
         self._beside.drop("pages")
         index, self._last, self.opening = self.index, None, False
         self.pages = None
+        self.session.know_densities(None)
         if index is not None:
             index.close()
 
@@ -81,6 +85,7 @@ class EvidenceDesk(QObject):
         self.opening = False
         if isinstance(outcome, Value) and identity == self._identity:
             self.pages = outcome.value
+            self.session.know_densities(self.densities if self.index is not None else None)
         elif isinstance(outcome, Failure):
             self._memory.forget(self._key())
             self.session.report_problem("inspector", outcome.sentence, "help.show_log" if outcome.ours else "")
@@ -116,10 +121,12 @@ class EvidenceDesk(QObject):
         side = self.side(node)
         return None if side is None else side.label
 
-    def densities(self) -> NDArray[np.float32]:
-        """(N,) the share of the indexed tokens at which each feature node is active, nan where that is not known."""
-        graph, index = self.session.graph, self.index
-        assert graph is not None
+    def densities(self, graph: AttributionGraph) -> NDArray[np.float32]:
+        """(N,) the share of the indexed tokens at which each feature node is active, nan where that is not known.
+
+        The graph's dictionary is the one the pages are for.
+        """
+        index = self.index
         found = np.full(graph.n_nodes, np.nan, dtype=np.float32)
         if index is not None:
             nodes = graph.of_kind(NodeKind.FEATURE)

@@ -23,6 +23,7 @@ LANGUAGE: tuple[tuple[str, str], ...] = (
     ("sign:+", "its effect on the target is positive, over the paths that are in this graph; also sign:-"),
     ("activation>2.5", "also >=, <, <= and ="),
     ("influence>=1%", "its influence; with neurons, its relevance"),
+    ("density<=1%", "the share of the indexed text's tokens at which it is active; needs an index of its dictionary"),
     ("is:pinned", "also is:labelled and is:grouped"),
     ("-kind:error", "a minus before a term: it does not hold"),
 )
@@ -32,7 +33,7 @@ SIGN_SCOPE = (
     "not count."
 )
 _KEYS = ("label:", "token:", "in:", "layer:", "position:", "feature:", "kind:", "sign:", "is:")
-_AMOUNTS = ("activation>=", "influence>=")
+_AMOUNTS = ("activation>=", "influence>=", "density<=")
 _MOST = 40
 
 

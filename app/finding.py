@@ -29,6 +29,7 @@ class Finding(QObject):
         self.problem = ""  # one sentence about a query that is not understood; what was found before it stays
         self.found: Mask | None = None  # (N,); None while nothing is looked for
         session.traceChanged.connect(self._graph_changed)
+        session.densityChanged.connect(self._graph_changed)
         session.annotationsChanged.connect(self._names_changed)
 
     @property
@@ -38,7 +39,7 @@ class Finding(QObject):
         if graph is None:
             return None
         if self._search is None or self._search.graph is not graph:
-            self._search = NodeSearch(graph, names_of(self._session.annotations))
+            self._search = NodeSearch(graph, names_of(self._session.annotations), self._session.density)
         return self._search
 
     def look_for(self, query: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PySide6.QtCore import QObject, Signal
 
 from app.finding import Finding
@@ -38,6 +40,10 @@ GROUP_COLOURS = (
 )
 
 
+# (N,) activation densities of a graph's nodes, nan where they are not known.
+Densities = Callable[[AttributionGraph], NDArray[np.float32]]
+
+
 @dataclass(frozen=True)
 class ViewSettings:
     """The sliders of one trace."""
@@ -46,6 +52,7 @@ class ViewSettings:
     edge_threshold: float = 0.98
     hide_errors: bool = False
     hide_bos: bool = False
+    density: float = 1.0  # the largest activation density of the features that are shown
 
     def as_json(self) -> dict[str, Any]:
         """The form a project keeps."""
@@ -65,6 +72,7 @@ class ViewSettings:
             edge_threshold=share("edge_threshold", cls.edge_threshold),
             hide_errors=known.get("hide_errors") is True,
             hide_bos=known.get("hide_bos") is True,
+            density=share("density", cls.density),
         )
 
 
@@ -86,6 +94,7 @@ class Session(QObject):
     leaving = Signal()  # another trace is about to be shown: what is still being typed belongs to this one
     traceChanged = Signal()
     viewChanged = Signal()
+    densityChanged = Signal()
     annotationsChanged = Signal()
     selectionChanged = Signal(int)
     hoverChanged = Signal(int)
@@ -106,6 +115,10 @@ class Session(QObject):
         self.settings = ViewSettings()
         self.view: GraphView | None = None
         self.annotations = NO_ANNOTATIONS
+        # (N,) the share of an indexed text's tokens at which each feature is active, nan where that is not known; None
+        # where the open graph's dictionary has no index.
+        self.density: NDArray[np.float32] | None = None
+        self._densities: Densities | None = None
         self.selected = -1
         self.hovered = -1
         self.visited = Visited()
@@ -278,7 +291,7 @@ class Session(QObject):
     def _take(self, graph: AttributionGraph, continued: bool) -> None:
         """Another graph; of the same trace (`continued`) what was selected and visited is found in it again."""
         old, self.graph, self.continued = self.graph, graph, continued
-        self.lit = ()
+        self.lit, self.density = (), None
         if continued and old is not None:
             self.selected, self.hovered = (same_node(old, node, graph) for node in (self.selected, self.hovered))
             self.visited.renumber(partial(same_node, old, other=graph))
@@ -301,7 +314,7 @@ class Session(QObject):
         self.trace_id = self.graph = self.view = None
         self.growing = self.continued = False
         self.report = {}
-        self.annotations, self.lit = NO_ANNOTATIONS, ()
+        self.annotations, self.lit, self.density = NO_ANNOTATIONS, (), None
         self.selected = self.hovered = -1
         self.visited.clear()
         self._tell()
@@ -335,6 +348,24 @@ class Session(QObject):
         self._prune()
         self.viewChanged.emit()
 
+    def know_densities(self, densities: Densities | None) -> None:
+        """Take what says how often features of the open graph's dictionary are active, or that nothing does."""
+        self._densities = densities
+        before, self.density = self.density, None if densities is None or self.graph is None else densities(self.graph)
+        if before is None and self.density is None:
+            return
+        if self.graph is not None and self.settings.density < 1:
+            self._prune()
+            self.viewChanged.emit()
+        self.densityChanged.emit()
+
+    def too_dense(self, graph: AttributionGraph) -> NDArray[np.bool_] | None:
+        """(N,) features of a graph of the same dictionary that are active more often than is shown; None: all are."""
+        if self._densities is None or self.settings.density >= 1:
+            return None
+        known = self.density if graph is self.graph and self.density is not None else self._densities(graph)
+        return np.asarray(known > self.settings.density)
+
     def keep_view(self) -> None:
         """Write the sliders into the project; called when they come to rest."""
         if self.project is not None and self.trace_id is not None and not self.project.read_only:
@@ -350,6 +381,7 @@ class Session(QObject):
             self.settings.edge_threshold,
             hide_errors=self.settings.hide_errors,
             hide_bos=self.settings.hide_bos,
+            hide=self.too_dense(self.graph),
             keep=(*self.annotations.pins, *grouped, *selected, *self.lit),
         )
 

@@ -262,7 +262,11 @@ class ComparePage(QWidget):
             return
         for canvas in (self.left, self.right):
             canvas.set_hidden_message(*((NONE_OF_CLASS,) if desk.only is not None else ()))
-        views = found.views(self.session.settings, desk.left_node, desk.right_node, desk.only)
+        session = self.session
+        # Of the right graph something is known where it has the same dictionary.
+        right = session.too_dense(found.right.graph) if found.comparison.same_dictionary else None
+        hide = (session.too_dense(found.left.graph), right)
+        views = found.views(session.settings, desk.left_node, desk.right_node, desk.only, hide)
         for canvas, view in zip((self.left, self.right), views, strict=True):
             canvas.set_view(view)
         self.table.rows.show_seen(views[0].nodes, views[1].nodes)

@@ -61,6 +61,8 @@ class FindBar(QWidget):
         self.line.stepped.connect(self.finding.step)
         self.filters.edited.connect(self.line.setText)
         self.language.triggered.connect(self._chosen)
+        self.session.densityChanged.connect(self._offer_density)
+        self._offer_density()
         self.finding.changed.connect(self._show)
         session.viewChanged.connect(self._show)
         session.selectionChanged.connect(self._show)
@@ -120,6 +122,13 @@ class FindBar(QWidget):
             self.close_bar()
             return
         super().keyPressEvent(event)
+
+    @Slot()
+    def _offer_density(self) -> None:
+        """Without an index nothing is known of it."""
+        for action in self.language.actions():
+            if str(action.data()).startswith("density"):
+                action.setVisible(self.session.density is not None)
 
     # ---- showing -----------------------------------------------------------------------------------------------
 

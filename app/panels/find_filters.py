@@ -18,7 +18,7 @@ _LONGEST_TOKEN = 14
 
 
 class FindFilters(QWidget):
-    """Kind, layers, token, sign of the effect, activation and influence; `edited` tells the new query."""
+    """Kind, layers, token, sign of the effect, activation, influence, density; `edited` tells the new query."""
 
     edited = Signal(str)
 
@@ -37,6 +37,8 @@ class FindFilters(QWidget):
         self.activation = _amount("Smallest activation", "2.5")
         self.influence = _amount("Smallest influence", "1%")
         self.influence_title = MutedLabel("Influence ≥")
+        self.density = _amount("Largest activation density", "1%")
+        self.density.setToolTip(tip("The share of the indexed text's tokens at which a feature is active, such as 1%"))
         line = FlowLayout(self, gap=9)
         line.setContentsMargins(8, 0, 8, 4)
         for title, controls in (
@@ -48,6 +50,8 @@ class FindFilters(QWidget):
             (self.influence_title, (self.influence,)),
         ):
             line.addWidget(together(title, *controls))
+        self._density_part = together(MutedLabel("Density ≤"), self.density)
+        line.addWidget(self._density_part)
         policy = self.sizePolicy()
         policy.setHeightForWidth(True)
         policy.setVerticalPolicy(QSizePolicy.Policy.Minimum)
@@ -56,8 +60,10 @@ class FindFilters(QWidget):
             box.currentIndexChanged.connect(self._changed)
         for spin in (self.first, self.last):
             spin.valueChanged.connect(self._layers_changed)
-        for field in (self.activation, self.influence):
+        for field in (self.activation, self.influence, self.density):
             field.textEdited.connect(self._changed)
+        session.densityChanged.connect(self._show_density)
+        self._show_density()
 
     def show_query(self, query: str) -> None:
         """Show what a query says; what a control cannot show stands as "any" and stays in the query."""
@@ -74,9 +80,22 @@ class FindFilters(QWidget):
         for spin, number in ((self.first, first), (self.last, last)):
             with QSignalBlocker(spin):
                 spin.setValue(number)
-        for field, key in ((self.activation, "activation"), (self.influence, "influence")):
+        for field, key, sign in self._amounts():
             if not field.hasFocus():
-                field.setText(value_of(query, key, ">="))
+                field.setText(value_of(query, key, sign))
+        self._show_density()
+
+    def _amounts(self) -> tuple[tuple[QLineEdit, str, str], ...]:
+        return (
+            (self.activation, "activation", ">="),
+            (self.influence, "influence", ">="),
+            (self.density, "density", "<="),
+        )
+
+    @Slot()
+    def _show_density(self) -> None:
+        """Only where a text was indexed, or where the query asks for it all the same."""
+        self._density_part.setVisible(self._session.density is not None or bool(self.density.text()))
 
     def _show_graph(self) -> None:
         graph = self._session.graph
@@ -100,9 +119,9 @@ class FindFilters(QWidget):
         for box, key in ((self.kind, "kind"), (self.token, "position"), (self.sign, "sign")):
             if self.sender() is box:
                 query = with_value(query, key, str(box.currentData()))
-        for field, key in ((self.activation, "activation"), (self.influence, "influence")):
+        for field, key, sign in self._amounts():
             if self.sender() is field:
-                query = with_value(query, key, field.text().strip(), ">=")
+                query = with_value(query, key, field.text().strip(), sign)
         self._tell(query)
 
     @Slot()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from PySide6.QtCore import Qt, QTimer, Slot
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QSizePolicy, QSlider, QToolButton, QWidget
 
@@ -40,6 +42,35 @@ class ThresholdSlider(QSlider):
         self.blockSignals(False)
 
 
+class DensitySlider(QSlider):
+    """The largest activation density shown, in steps of a tenth of a power of ten, from 1e-5 to all."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(Qt.Orientation.Horizontal, parent)
+        self.setRange(0, 50)
+        self.setPageStep(10)
+        self.setMinimumWidth(64)
+        self.setMaximumWidth(90)
+        self.setAccessibleName("Largest activation density")
+        self.setToolTip(
+            tip(
+                "Hides features that are active at more than this share of the indexed text's tokens. Features that "
+                "are active nearly everywhere say little about one prompt."
+            )
+        )
+
+    @property
+    def density(self) -> float:
+        """The value as a share; 1 at the right end, where everything is shown."""
+        return float(10.0 ** (self.value() / 10 - 5))
+
+    def show_density(self, density: float) -> None:
+        """Move to a density without telling anyone."""
+        self.blockSignals(True)
+        self.setValue(round(10 * (math.log10(density) + 5)))
+        self.blockSignals(False)
+
+
 class ViewStrip(QWidget):
     """Sliders with a live read-out; where they come to rest is kept with the trace."""
 
@@ -52,7 +83,8 @@ class ViewStrip(QWidget):
         self.edges = ThresholdSlider(
             "Edges kept", "Shows the strongest edges that together hold this share of the effects between shown nodes."
         )
-        self.influence_value, self.edges_value = PlainLabel(), PlainLabel()
+        self.density = DensitySlider()
+        self.influence_value, self.edges_value, self.density_value = PlainLabel(), PlainLabel(), PlainLabel()
         self.hide_errors = QCheckBox("Hide errors")
         self.hide_errors.setToolTip("Hide the nodes that stand for what the dictionary misses")
         self.hide_bos = QCheckBox("Hide BOS")
@@ -75,6 +107,8 @@ class ViewStrip(QWidget):
             (self.hide_errors, self.hide_bos),
         ):
             parts.flow.addWidget(together(*widgets))
+        self._density_part = together(MutedLabel("Density"), self.density, self.density_value)
+        parts.flow.addWidget(self._density_part)
         self.readout.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.readout.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         parts.flow.addWidget(self.readout)
@@ -85,10 +119,12 @@ class ViewStrip(QWidget):
         self._rest.timeout.connect(session.keep_view)
         self.influence.valueChanged.connect(self._moved)
         self.edges.valueChanged.connect(self._moved)
+        self.density.valueChanged.connect(self._moved)
         self.hide_errors.toggled.connect(self._moved)
         self.hide_bos.toggled.connect(self._moved)
         session.traceChanged.connect(self._show)
         session.viewChanged.connect(self._show)
+        session.densityChanged.connect(self._show)
         self._show()
 
     @Slot()
@@ -98,6 +134,7 @@ class ViewStrip(QWidget):
             edge_threshold=self.edges.share,
             hide_errors=self.hide_errors.isChecked(),
             hide_bos=self.hide_bos.isChecked(),
+            density=self.density.density,
         )
         self._rest.start()
 
@@ -116,6 +153,9 @@ class ViewStrip(QWidget):
         self.edges.show_share(settings.edge_threshold)
         self.influence_value.setText(f"{100 * settings.node_threshold:.1f} %")
         self.edges_value.setText(f"{100 * settings.edge_threshold:.1f} %")
+        self.density.show_density(settings.density)
+        self.density_value.setText("all" if settings.density >= 1 else f"≤ {100 * settings.density:.2g} %")
+        self._density_part.setVisible(session.density is not None)
         for box, on in ((self.hide_errors, settings.hide_errors), (self.hide_bos, settings.hide_bos)):
             box.blockSignals(True)
             box.setChecked(on)

@@ -114,21 +114,26 @@ def paired_views(
     *,
     hide_errors: bool = False,
     hide_bos: bool = False,
+    hide: tuple[NDArray[np.bool_] | None, NDArray[np.bool_] | None] = (None, None),
     keep: tuple[Sequence[int], Sequence[int]] = ((), ()),
 ) -> tuple[GraphView, GraphView]:
     """Both graphs at the same thresholds. A shared node that one of them shows is shown in both.
 
-    `keep` are nodes of the left and of the right graph that always stay (pins, the selected).
+    `hide` are masks over the nodes of each, for what is not wanted; `keep` are nodes of the left and of the right graph
+    that always stay (pins, the selected).
     """
     hiding = {"hide_errors": hide_errors, "hide_bos": hide_bos}
-    strong = [strong_nodes(graph, node_threshold, **hiding) for graph in (left, right)]
+    strong = [
+        strong_nodes(graph, node_threshold, hide=mask, **hiding)
+        for graph, mask in zip((left, right), hide, strict=True)
+    ]
     for nodes, own in zip(strong, keep, strict=True):
         nodes[list(own)] = True
     both = strong[0][comparison.left] | strong[1][comparison.right]
     ours, theirs = [*comparison.left[both], *keep[0]], [*comparison.right[both], *keep[1]]
     return (
-        prune(left, node_threshold, edge_threshold, keep=ours, **hiding),
-        prune(right, node_threshold, edge_threshold, keep=theirs, **hiding),
+        prune(left, node_threshold, edge_threshold, hide=hide[0], keep=ours, **hiding),
+        prune(right, node_threshold, edge_threshold, hide=hide[1], keep=theirs, **hiding),
     )
 
 

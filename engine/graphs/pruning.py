@@ -39,6 +39,7 @@ def prune(
     *,
     hide_errors: bool = False,
     hide_bos: bool = False,
+    hide: Mask | None = None,
     keep: Iterable[int] = (),
     compatible: bool = False,
 ) -> GraphView:
@@ -47,11 +48,12 @@ def prune(
     Both are shares in [0, 1], taken as in Ameisen et al. 2025 (Appendix, "Graph Pruning").
 
     Tokens and logits always stay, and so do the nodes in `keep` (pins). `hide_errors` and `hide_bos` take error nodes
-    and everything at the first position away. `compatible` normalises as circuit-tracer does, without the rest.
+    and everything at the first position away, and `hide`, (N,), what else is not wanted. `compatible` normalises as
+    circuit-tracer does, without the rest.
     """
     score = graph.influence.astype(np.float64)
     kept = np.fromiter(keep, dtype=np.int64)
-    nodes = strong_nodes(graph, node_threshold, hide_errors=hide_errors, hide_bos=hide_bos)
+    nodes = strong_nodes(graph, node_threshold, hide_errors=hide_errors, hide_bos=hide_bos, hide=hide)
     nodes[kept] = True
     always = (graph.kind == NodeKind.EMBEDDING) | (graph.kind == NodeKind.LOGIT)
     always[kept] = True
@@ -64,7 +66,12 @@ def prune(
 
 
 def strong_nodes(
-    graph: AttributionGraph, node_threshold: float, *, hide_errors: bool = False, hide_bos: bool = False
+    graph: AttributionGraph,
+    node_threshold: float,
+    *,
+    hide_errors: bool = False,
+    hide_bos: bool = False,
+    hide: Mask | None = None,
 ) -> Mask:
     """(N,) tokens, logits, and the nodes that hold `node_threshold` of influence, whatever edges they have."""
     score = graph.influence.astype(np.float64)
@@ -74,6 +81,8 @@ def strong_nodes(
         nodes &= graph.kind != NodeKind.ERROR
     if hide_bos:
         nodes &= graph.position != 0
+    if hide is not None:
+        nodes &= ~hide
     return np.asarray(nodes)
 
 

@@ -11,6 +11,7 @@ A query is terms with blanks between them; a node is found if all of them hold. 
     kind:error          feature, error, embedding, bias or logit; kind:feature,logit either
     sign:+  sign:-      its effect on the target, along all paths in the graph, is positive or negative
     activation>2.5      also >=, <, <= and =; influence>=1% works the same
+    density<=1%         the share of an indexed text's tokens at which the feature is active
     is:pinned           also is:labelled and is:grouped
     -term               the term does not hold
 
@@ -90,8 +91,11 @@ class Names:
 class NodeSearch:
     """Finds nodes of one graph. Texts and effects are worked out when first needed and kept."""
 
-    def __init__(self, graph: AttributionGraph, names: Names | None = None) -> None:
+    def __init__(
+        self, graph: AttributionGraph, names: Names | None = None, density: NDArray[np.float32] | None = None
+    ) -> None:
         self.graph = graph
+        self.density = density  # (N,) nan where it is not known; None where no text was indexed
         self.names = names or Names()
         self._words: dict[str, Callable[[str], Mask]] = {
             "label": lambda text: _contains(self._labels, text),
@@ -107,7 +111,7 @@ class NodeSearch:
 
     def with_names(self, names: Names) -> NodeSearch:
         """The same graph with other names; what the edges say is not worked out again."""
-        other = NodeSearch(self.graph, names)
+        other = NodeSearch(self.graph, names, self.density)
         if "_effect" in self.__dict__:
             other._effect = self._effect
         return other
@@ -130,13 +134,13 @@ class NodeSearch:
             return self._ranges(layer[1], "layer", self.graph.layer) if layer else _contains(self._texts, text)
         if not text:
             raise RequestError(f"Nothing follows {key}{sign} in the search; add what it should be.")
-        if key in ("activation", "influence"):
+        if key in ("activation", "influence", "density"):
             return self._amount(key, sign, text)
         if key not in self._words or sign != ":":
             known = ", ".join(f"{one}:" for one in self._words)
             raise RequestError(
-                f"The search does not know {key[:40] + sign!r}; it knows {known}, activation> and influence>, "
-                "and takes anything in quotation marks as text."
+                f"The search does not know {key[:40] + sign!r}; it knows {known}, activation>, influence> and "
+                "density<, and takes anything in quotation marks as text."
             )
         return self._words[key](text)
 
@@ -193,8 +197,12 @@ class NodeSearch:
         if match is None or sign == ":":
             raise RequestError(f"Write {key}>2.5 or {key}<=1%; {(sign + text)[:40]!r} compares with no number.")
         bound = float(match[1]) / (100 if match[2] else 1)
-        column: NDArray[np.float64] = getattr(self.graph, key).astype(np.float64)
-        held = _COMPARE[sign](column, bound)
+        if key == "density" and self.density is None:
+            raise RequestError(
+                "How often these features are active is not known: index a text (Trace, Index the text that ships)."
+            )
+        of = self.density if key == "density" else getattr(self.graph, key)
+        held = _COMPARE[sign](np.asarray(of, dtype=np.float64), bound)
         # Nothing but a feature has an activation; a 0 there says nothing.
         if key == "activation":
             held &= self.graph.kind == NodeKind.FEATURE

@@ -48,6 +48,54 @@ def even_and_odd(graph: AttributionGraph) -> tuple[int, int]:
     return int(nodes[graph.feature[nodes] % 2 == 0][0]), int(nodes[graph.feature[nodes] % 2 == 1][0])
 
 
+def test_features_that_are_active_often_are_hidden_and_found_by_their_density(
+    indexed: MainWindow, graph: AttributionGraph, qtbot: QtBot
+) -> None:
+    window, strip, bar = indexed, indexed.area.strip, indexed.area.find_bar
+    session, features = window.session, graph.of_kind(NodeKind.FEATURE)
+    # What the index says, page by page.
+    page = {int(node): window.evidence.page(int(node)) for node in features}
+    density = {node: one.density for node, one in page.items() if one is not None and one.density is not None}
+    assert len(density) == len(features)
+    session.set_view(node_threshold=1.0, edge_threshold=1.0)
+    before = shown_features(window, graph)
+    assert strip.density.isVisible() and strip.density_value.text() == "all"
+    strip.density.setValue(40)  # 10 %
+    assert strip.density_value.text() == "≤ 10 %"
+    often = {node for node, share in density.items() if share > 0.1}
+    assert before & often
+    assert shown_features(window, graph) == before - often
+    assert strip.readout.text().startswith(f"{len(before - often) + len(graph.kind) - len(features)} of")
+    pinned = min(before & often)
+    window.edits.toggle_pin(pinned)
+    assert pinned in shown_features(window, graph)
+    window.registry.run("go.find")
+    window.registry.run("go.find_filters")
+    assert bar.filters.density.isVisible()
+    qtbot.keyClicks(bar.filters.density, "5%")
+    assert bar.line.text() == "density<=5%"
+    wanted = {node for node, share in density.items() if share <= 0.05}
+    assert set(session.finding.nodes().tolist()) == wanted
+    bar.close_bar()
+    # It is kept with the trace, and gone where nothing is known of another dictionary.
+    strip.commit()
+    number = session.trace_id
+    assert number is not None
+    session.add_trace(as_trace(graph, features={"name": "others", "fingerprint": "g" * 8}), "again", "neurons")
+    qtbot.waitUntil(lambda: not strip.density.isVisible(), timeout=SECONDS)
+    assert not bar.filters.density.isVisible()
+    session.open_trace(number)
+    qtbot.waitUntil(lambda: strip.density.isVisible(), timeout=SECONDS)
+    assert strip.density_value.text() == "≤ 10 %"
+    assert shown_features(window, graph) == before - often | {pinned}
+
+
+def shown_features(window: MainWindow, graph: AttributionGraph) -> set[int]:
+    scene = window.area.canvas._stage.scene
+    assert scene is not None
+    return set(np.flatnonzero(scene.node_shown & (graph.kind == NodeKind.FEATURE)).tolist())
+
+
 def test_examples_density_histogram_and_label_are_shown(indexed: MainWindow, graph: AttributionGraph) -> None:
     inspector, view = indexed.inspector, indexed.inspector.examples
     labelled, other = even_and_odd(graph)

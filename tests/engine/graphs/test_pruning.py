@@ -60,6 +60,20 @@ def test_hiding_errors_and_the_first_position() -> None:
     assert 0 < view.explained < prune(graph, 0.99, 0.99).explained
 
 
+def test_what_is_not_wanted_goes_unless_it_is_pinned() -> None:
+    graph = with_exact_influence(4)
+    features = graph.of_kind(NodeKind.FEATURE)
+    wanted = prune(graph, 0.99, 0.99)
+    unwanted = np.zeros(graph.n_nodes, bool)
+    unwanted[features[::2]] = True
+    pinned = int(features[0])
+    assert wanted.nodes[unwanted].any()
+    view = prune(graph, 0.99, 0.99, hide=unwanted, keep=[pinned])
+    assert np.flatnonzero(view.nodes & unwanted).tolist() == [pinned]
+    assert not unwanted[graph.source[view.edges]][graph.source[view.edges] != pinned].any()
+    assert (view.nodes & ~unwanted).any() and view.explained < wanted.explained
+
+
 def test_edges_never_lead_to_hidden_nodes() -> None:
     graph = with_exact_influence(5)
     view = prune(graph)

@@ -27,7 +27,9 @@ NAMES = Names(
     pins=(int(FEATURES[3]), int(FEATURES[9])),
     supernodes={int(FEATURES[4]): ("places", "cities of states"), int(FEATURES[9]): ("places",)},
 )
-SEARCH = NodeSearch(GRAPH, NAMES)
+DENSITY = np.where(GRAPH.kind == NodeKind.FEATURE, np.linspace(0, 0.5, GRAPH.n_nodes, dtype=np.float32), np.nan)
+DENSITY[FEATURES[2]] = np.nan  # not in the index
+SEARCH = NodeSearch(GRAPH, NAMES, DENSITY.astype(np.float32))
 LAYER, POSITION, LAST = GRAPH.layer, GRAPH.position, GRAPH.n_positions - 1
 IS_FEATURE = GRAPH.kind == NodeKind.FEATURE
 TOKENS = np.array(node_tokens(GRAPH))
@@ -68,6 +70,8 @@ def only(*nodes: int) -> np.ndarray:
         (f"feature:{GRAPH.feature[FEATURES[7]]}", IS_FEATURE & (GRAPH.feature == GRAPH.feature[FEATURES[7]])),
         ("activation>2.5", IS_FEATURE & (GRAPH.activation > 2.5)),
         ("activation<=1e-1", IS_FEATURE & (GRAPH.activation <= 0.1)),
+        ("density<=10%", DENSITY <= 0.1),
+        ("density>.1 kind:feature", DENSITY > 0.1),
         ("influence>=1%", GRAPH.influence >= 0.01),
         ("Influence<.005 kind:feature", (GRAPH.influence < 0.005) & IS_FEATURE),
         ("sign:+", total_effect(GRAPH) > 0),
@@ -109,6 +113,12 @@ def test_a_query_that_is_wrong_says_so(query: str, sentence: str) -> None:
     with pytest.raises(RequestError, match=sentence) as raised:
         SEARCH.find(query)
     assert raised.value.sentence.endswith(".")
+
+
+def test_densities_need_an_index_and_outlive_a_new_label() -> None:
+    with pytest.raises(RequestError, match="index a text"):
+        NodeSearch(GRAPH, NAMES).find("density<1%")
+    assert (SEARCH.with_names(Names()).find("density<=10%") == (DENSITY <= 0.1)).all()
 
 
 @given(query=st.text(alphabet='layer:kindsgotexa>=<%"-+. 0123456789,', max_size=30))
