@@ -202,6 +202,11 @@ class Runs(QObject):
         self.host.submit("next", "Reading the prompt", job, partial(self._next_found, ids), quiet=True)
 
     @property
+    def loading(self) -> bool:
+        """True while the chosen model is brought into memory: `with_model` waits for it."""
+        return bool(self._loading)
+
+    @property
     def loud_job(self) -> bool:
         """True while a job runs that a look at the next token must not disturb."""
         return self.host.current is not None and not self.host.current.quiet

@@ -85,8 +85,8 @@ class Conditions:
         return "Un&pin" if self.session.selected in self.session.annotations.pins else "&Pin"
 
     def can_run(self) -> bool:
-        """There is a prompt, and nothing loud runs."""
-        return not self.runs.loud_job
+        """Nothing loud runs; while the model is loaded, what needs it is taken and waits."""
+        return not self.runs.loud_job or self.runs.loading
 
     def is_busy(self) -> bool:
         """A job runs."""

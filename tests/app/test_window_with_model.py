@@ -8,7 +8,7 @@ from PySide6.QtCore import QModelIndex, Qt
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from app.engine_calls import LoadedFeatures, LoadedModel
+from app.engine_calls import LoadedFeatures, LoadedModel, open_model
 from app.jobs import Value
 from app.samples import load_samples
 from app.session import ViewSettings
@@ -209,6 +209,27 @@ def test_the_model_is_loaded_before_it_is_asked_for(window: MainWindow, smollm: 
     window.runs.choose_model("SmolLM2-135M-Instruct")
     window.runs.preload()
     qtbot.waitUntil(lambda: window.runs.model is not None, timeout=SECONDS)
+    wait_until_idle(qtbot, window)
+
+
+def test_a_prompt_sent_off_while_the_model_is_still_loading_is_traced(
+    window: MainWindow, smollm: LanguageModel, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pressed = threading.Event()
+
+    def slow(*arguments: Any) -> LoadedModel:
+        assert pressed.wait(SECONDS / 1000)
+        return open_model(*arguments)
+
+    monkeypatch.setattr("app.runs.open_model", slow)
+    window.runs.choose_model("SmolLM2-135M-Instruct")
+    window.runs.preload()
+    window.prompt_bar.editor.setFocus()
+    qtbot.keyClicks(window.prompt_bar.editor, "The capital of Texas is")
+    assert window.registry.action("trace.run").isEnabled()
+    qtbot.keyClick(window.prompt_bar.editor, Qt.Key.Key_Return)
+    pressed.set()
+    qtbot.waitUntil(lambda: window.session.trace_id is not None, timeout=SECONDS)
     wait_until_idle(qtbot, window)
 
 

@@ -12,7 +12,7 @@ import statistics
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -93,12 +93,15 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="every point, not only the short form's")
     parser.add_argument("--work", type=Path, default=ROOT / "out" / "bench", help="where the transcoders are kept")
     parser.add_argument("--points", help="only these, as TOKENSxNODES, comma separated")
+    parser.add_argument("--pairs", type=int, help="so many at each point")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     points = FULL if asked.full or asked.points else SHORT
     if asked.points:
         wanted = {tuple(map(int, one.split("x"))) for one in asked.points.split(",")}
         points = tuple(point for point in points if (point.tokens, point.nodes) in wanted)
+    if asked.pairs:
+        points = tuple(replace(point, pairs=asked.pairs) for point in points)
     model, dictionary = prepared(asked.work)
     us = Side(sys.executable, "-m", "tests.benchmarks.side_loupe", model, dictionary)
     say(f"circuit-loupe {us.ask('about')['versions']}")
