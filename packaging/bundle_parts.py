@@ -31,6 +31,7 @@ LEFT_OUT = [
     # Not imported by the program.
     "transformers", "sentencepiece", "pytest", "_pytest", "hypothesis", "jaxtyping", "beartype", "mypy", "ruff",
     "PyInstaller", "setuptools", "pip", "tkinter", "matplotlib", "scipy", "pandas", "IPython", "h5py", "OpenGL",
+    "ipykernel", "nbclient", "nbformat", "jupyter_client", "zmq", "tornado", "ray",
     "colorcet", "cupy", "numba", "PIL", "lib2to3", "pydoc_data", "sympy", "mpmath",
     # What only the command lines of others, or faster downloads than ours, import.
     "hf_xet", "pydantic", "pydantic_core", "rich", "pygments", "typer", "httpx2._main", "zstandard._cffi",
