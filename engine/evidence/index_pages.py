@@ -17,9 +17,16 @@ from engine.evidence.decoders import decoder_vectors
 from engine.evidence.feature_index import top_bin
 from engine.evidence.identity import identity_of
 from engine.evidence.index_file import IndexHead, write_index
-from engine.evidence.index_settings import IndexSettings
+from engine.evidence.index_settings import NOT_COUNTED, IndexSettings
 from engine.evidence.index_state import IndexState
-from engine.evidence.labels import NEAR_BEFORE, LabelEvidence, Vocabulary, automatic_labels, vocabulary_of
+from engine.evidence.labels import (
+    NEAR_BEFORE,
+    NEAR_START,
+    LabelEvidence,
+    Vocabulary,
+    automatic_labels,
+    vocabulary_of,
+)
 from engine.evidence.logit_lens import raised_tokens
 from engine.evidence.page_blocks import BLOCK, EMPTY, BlockShape, count_code, packed
 from engine.evidence.pages import Label
@@ -204,25 +211,38 @@ def layer_labels(
 ) -> list[list[Label | None]]:
     """The automatic labels of every feature of a layer, side by side."""
     peak, place = (tally.state[name].cpu().numpy() for name in ("peak", "place"))
-    around = _around(corpus, np.where(peak > 0, place, -1).T, settings, vocabulary)
     raised = _raised(model, features, layer, tally, vocabulary, cancel)
-    evidence = LabelEvidence(around, raised)
+    evidence = _evidence(model, corpus, np.where(peak > 0, place, -1).T, raised, settings, vocabulary)
     found = automatic_labels(evidence, vocabulary, settings.seed + layer, cancel)
     return [[found[side * tally.width + number] for side in range(tally.sides)] for number in range(tally.width)]
 
 
-def _around(
-    corpus: Corpus, place: NDArray[np.int64], settings: IndexSettings, vocabulary: Vocabulary
-) -> NDArray[np.int64]:
-    """(c, e, NEAR_BEFORE + 2) forms of the tokens up to the one after each peak, -1 outside of its context."""
+def _evidence(
+    model: LanguageModel,
+    corpus: Corpus,
+    place: NDArray[np.int64],
+    raised: NDArray[np.int64],
+    settings: IndexSettings,
+    vocabulary: Vocabulary,
+) -> LabelEvidence:
+    """What rules look at, for peaks at (c, e) places of the corpus, -1 where there is none."""
     row = np.searchsorted(corpus.starts, place, side="right") - 1
     start = corpus.starts[np.maximum(row, 0)]
     first = start + (place - start) // settings.context * settings.context
     last = corpus.starts[np.minimum(np.maximum(row, 0) + 1, len(corpus.starts) - 1)]
     index = place[:, :, None] + np.arange(-NEAR_BEFORE, 2)
     inside = (index >= first[:, :, None]) & (index < last[:, :, None]) & (place >= 0)[:, :, None]
-    forms = vocabulary.form[corpus.tokens[np.clip(index, 0, len(corpus.tokens) - 1)]]
-    return np.where(inside, forms, -1)
+    tokens = corpus.tokens[np.clip(index, 0, len(corpus.tokens) - 1)]
+    shift = NOT_COUNTED - (model.tokenizer.bos_id is not None)
+    contexts = corpus.contexts(settings.context)
+    counted = np.maximum(contexts[:, 1] - contexts[:, 0] - shift, 0)
+    return LabelEvidence(
+        around=np.where(inside, vocabulary.form[tokens], -1),
+        raised=raised,
+        kind=np.where(inside, vocabulary.kind[tokens], 0)[:, :, -3:],
+        offset=place - first - shift,
+        start_share=float(np.minimum(counted, NEAR_START).sum() / max(int(counted.sum()), 1)),
+    )
 
 
 def _raised(

@@ -8,6 +8,9 @@ from engine.errors import RequestError
 from engine.evidence.tally import Reach
 
 DEFAULT_REACH = Reach()
+# Positions at the beginning of a context, a BOS among them: what a model parks at its first tokens is a hundred times
+# as large as anything it does elsewhere, and says nothing about the text.
+NOT_COUNTED = 2
 
 
 @dataclass(frozen=True)

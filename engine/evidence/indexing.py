@@ -20,7 +20,7 @@ from engine.evidence.activations import ActivationReader
 from engine.evidence.corpus import Corpus
 from engine.evidence.identity import identity_of
 from engine.evidence.index_pages import write_pages
-from engine.evidence.index_settings import IndexSettings
+from engine.evidence.index_settings import NOT_COUNTED, IndexSettings
 from engine.evidence.index_state import IndexState
 from engine.evidence.tally import SKETCH
 from engine.models.forward import BlockValues, run
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from engine.models.language_model import LanguageModel
 
 SAVE_SECONDS = 90.0
-# Positions at the beginning of a context, a BOS among them: what a model parks at its first tokens is a hundred times
-# as large as anything it does elsewhere, and says nothing about the text.
-NOT_COUNTED = 2
 _PASS_SHARE = 0.9  # of the whole work; the rest is labels and the file
 
 

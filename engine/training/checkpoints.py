@@ -19,7 +19,7 @@ from engine.training.start import Scales
 from engine.whole_files import written_whole
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass
@@ -34,9 +34,16 @@ class Progressed:
 
 
 def write_checkpoint(
-    folder: Path, settings: TrainSettings, model_fingerprint: str, groups: list[LayerGroup], state: Progressed
+    folder: Path,
+    settings: TrainSettings,
+    made_from: dict[str, str],
+    groups: list[LayerGroup],
+    state: Progressed,
 ) -> None:
-    """Write the checkpoint; the one before stays until the new one is whole. `MachineError` for a full disk."""
+    """Write the checkpoint; the one before stays until the new one is whole. `MachineError` for a full disk.
+
+    `made_from`: the model's fingerprint and the text's digest.
+    """
     tensors: dict[str, Tensor] = {}
     layers: list[dict[str, Any]] = []
     for group in groups:
@@ -54,7 +61,7 @@ def write_checkpoint(
     about = {
         "format": _FORMAT,
         "settings": asdict(settings),
-        "model": model_fingerprint,
+        "made_from": made_from,
         "layers": layers,
         "state": asdict(state),
     }
@@ -63,14 +70,14 @@ def write_checkpoint(
 
 
 def read_checkpoint(
-    folder: Path, settings: TrainSettings, model_fingerprint: str, device: torch.device, compute: torch.dtype
+    folder: Path, settings: TrainSettings, made_from: dict[str, str], device: torch.device, compute: torch.dtype
 ) -> tuple[list[LayerGroup], Progressed] | None:
     """The training that a folder holds, None where there is none.
 
     Raises
     ------
     RequestError
-        It is damaged, or was made with other settings or another model.
+        It is damaged, or was made with other settings, another model or another text.
     """
     path = folder / CHECKPOINT_NAME
     if not path.exists():
@@ -81,7 +88,7 @@ def read_checkpoint(
             about = json.loads((file.metadata() or {})["training"])
             if about["format"] != _FORMAT:
                 raise RequestError(f"{path} is of another version of this program; delete it to train again.")
-            _require_same(path, about, settings, model_fingerprint)
+            _require_same(path, about, settings, made_from)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
             layers = [_layer(tensors, number, held) for number, held in enumerate(about["layers"])]
             groups = _groups(layers, tensors, settings, compute)
@@ -90,13 +97,12 @@ def read_checkpoint(
         raise damaged from error
 
 
-def _require_same(path: Path, about: dict[str, Any], settings: TrainSettings, model_fingerprint: str) -> None:
+def _require_same(path: Path, about: dict[str, Any], settings: TrainSettings, made_from: dict[str, str]) -> None:
     """What may change between two runs: how long to go on, and how the result is stored."""
-    free = ("minutes", "storage", "tokens", "buffer_gb")
+    free = ("minutes", "storage", "buffer_gb")
     now = asdict(settings)
     other = [name for name, value in about["settings"].items() if name not in free and now.get(name) != value]
-    if about["model"] != model_fingerprint:
-        other = ["model", *other]
+    other = [name for name, value in made_from.items() if about["made_from"][name] != value] + other
     if other:
         raise RequestError(
             f"{path.parent} holds a training with another {', '.join(other)}; give the same again, or another folder."

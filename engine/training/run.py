@@ -106,7 +106,8 @@ class _Job:
         self._compute = fast_dtype(model.weights.device)
         self._buffers: list[ActivationBuffer] = []
         self._since_checkpoint = time.monotonic()
-        held = read_checkpoint(work, settings, model.fingerprint, model.weights.device, self._compute)
+        self._made_from = {"model": model.fingerprint, "text": text.digest}
+        held = read_checkpoint(work, settings, self._made_from, model.weights.device, self._compute)
         self.groups: list[LayerGroup]
         self.groups, self.state = held if held is not None else ([], Progressed())
 
@@ -232,7 +233,7 @@ class _Job:
 
     def _keep(self, *, always: bool) -> None:
         if always or time.monotonic() - self._since_checkpoint >= _CHECKPOINT_EVERY:
-            write_checkpoint(self._work, self._settings, self._model.fingerprint, self.groups, self.state)
+            write_checkpoint(self._work, self._settings, self._made_from, self.groups, self.state)
             self._since_checkpoint = time.monotonic()
 
 

@@ -6,6 +6,7 @@ the model has written is kept in the work folder part by part, so that a kill lo
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,15 @@ class TrainingText:
     train: Pieces
     held_out: Pieces
     sources: dict[str, int]
+
+    @property
+    def digest(self) -> str:
+        """sha256 of all of it, in order: a training that went on with other text might see what is held out."""
+        found = hashlib.sha256()
+        for one in (self.train, self.held_out):
+            for tensor in (one.ids, one.length):
+                found.update(tensor.numpy().astype("<i8").tobytes())
+        return found.hexdigest()
 
 
 def gather(

@@ -114,6 +114,11 @@ def test_a_killed_training_goes_on_from_its_checkpoint(
     assert not (out / "config.yaml").exists()
     with pytest.raises(RequestError, match="another width"):
         train(small_model(), replace(SETTINGS, width=48), out, folder=folder)
+    # With other text what was held out would be trained on.
+    with pytest.raises(RequestError, match="another text;"):
+        train(small_model(), SETTINGS, out, folder=text_folder(tmp_path / "other", 4100))
+    with pytest.raises(RequestError, match="another text, tokens;"):
+        train(small_model(), replace(SETTINGS, tokens=2500), out, folder=folder)
     went_on: list[Measured] = []
     history = train(small_model(), SETTINGS, out, folder=folder, on_round=went_on.append)
     assert history[:6] == seen and history[6:] == went_on
