@@ -9,9 +9,11 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Signal, Slot
 
 from app.comparison_desk import ComparisonDesk
+from app.experiments import ExperimentDesk
 from app.recent import Memory
 from app.session import Session
 from engine.graphs import NodeKind
+from engine.projects import Project
 
 DONE_KEY = "guide/done"
 
@@ -78,6 +80,14 @@ STEPS = (
         "go.graph",
     ),
     Step(
+        "experiment",
+        "Test",
+        "Take it out of the model",
+        "With a node of your circuit selected press X, then Ctrl+R. The model runs again without it. If it matters as "
+        "the graph says, what was measured is near what was predicted, and more than random changes of the same size do.",
+        "go.graph",
+    ),
+    Step(
         "second",
         "Test",
         "Trace a second prompt",
@@ -122,25 +132,36 @@ class Guide(QObject):
     changed = Signal()
 
     def __init__(
-        self, session: Session, comparison: ComparisonDesk, memory: Memory, parent: QObject | None = None
+        self,
+        session: Session,
+        experiments: ExperimentDesk,
+        comparison: ComparisonDesk,
+        memory: Memory,
+        parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
-        self.session, self.comparison, self.memory = session, comparison, memory
+        self.session, self.experiments, self.comparison, self.memory = session, experiments, comparison, memory
         self.on = False
         self.done = {one for one in memory.text(DONE_KEY, "").split(",") if one in BY_ID}
         self._before = -1  # the node selected last, to see whether an edge was followed
-        self._there: set[int] = set()  # traces that were there when the guide began
+        # What was there when the guide began, or when the project or the trace was opened, does not count.
+        self._there: set[int] = set()  # traces
+        self._opened: tuple[Project | None, int | None] = (None, None)
+        self._found = session.annotations
+        self._ran: set[int] = set()  # experiments
+        session.projectChanged.connect(self._look)
         session.traceChanged.connect(self._traced)
         session.selectionChanged.connect(self._selected)
         session.annotationsChanged.connect(self._annotated)
+        experiments.listChanged.connect(self._experimented)
         comparison.changed.connect(self._compared)
 
     def begin(self) -> None:
         """Watch from now on."""
         if not self.on:
             self.on = True
-            project = self.session.project
-            self._there = set() if project is None else {row.id for row in project.traces()}
+            self._opened = (None, None)
+            self._look()
             self.changed.emit()
 
     def stop(self) -> None:
@@ -171,7 +192,18 @@ class Guide(QObject):
     # ---- what happened -------------------------------------------------------------------------------------------
 
     @Slot()
+    def _look(self) -> None:
+        """Remember what is there already in a project or a trace that was just opened."""
+        session, (project, trace) = self.session, self._opened
+        if session.project is not project or project is None:
+            self._there = set() if session.project is None else {row.id for row in session.project.traces()}
+        if (session.project, session.trace_id) != (project, trace):
+            self._opened, self._found = (session.project, session.trace_id), session.annotations
+            self._ran = {row.id for row in self.experiments.rows()}
+
+    @Slot()
     def _traced(self) -> None:
+        self._look()
         self._before = -1
         project, session = self.session.project, self.session
         if project is None or session.trace_id is None or session.growing:
@@ -199,13 +231,21 @@ class Guide(QObject):
 
     @Slot()
     def _annotated(self) -> None:
-        known = self.session.annotations
-        if len(known.pins) >= 2:
+        self._look()
+        known, found = self.session.annotations, self._found
+        if len(known.pins) >= 2 and set(known.pins) - set(found.pins):
             self._tick("pin")
-        if known.labels:
+        if known.labels.items() - found.labels.items():
             self._tick("label")
-        if any(len(group.nodes) >= 2 for group in known.groups):
+        there = {group.nodes for group in found.groups}
+        if any(len(group.nodes) >= 2 and group.nodes not in there for group in known.groups):
             self._tick("group")
+
+    @Slot()
+    def _experimented(self) -> None:
+        self._look()
+        if {row.id for row in self.experiments.rows()} - self._ran:
+            self._tick("experiment")
 
     @Slot()
     def _compared(self) -> None:

@@ -99,7 +99,7 @@ class MainWindow(QMainWindow):
         self.shared = SharedDesk(self.session, self.host, self)
         self.series = SeriesDesk(self.runs, self)
         self.experiments = ExperimentDesk(self.runs, self)
-        self.guide = Guide(self.session, self.comparison, self.memory, self)
+        self.guide = Guide(self.session, self.experiments, self.comparison, self.memory, self)
         self.registry = Registry(self)
         self.conditions = Conditions(self.session, self.runs)
         self.files, self.hands, self.tree_hands = ProjectFiles(self), Hands(self), TreeHands(self)

@@ -1,4 +1,4 @@
-"""The guide at the side of the window: eight steps that tick by themselves."""
+"""The guide at the side of the window: nine steps that tick by themselves."""
 
 from __future__ import annotations
 

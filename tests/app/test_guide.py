@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 from PySide6.QtCore import QPoint, Qt
 from pytestqt.qtbot import QtBot
@@ -13,6 +16,7 @@ from app.guide import as_markdown as first_steps_as_markdown
 from app.panels.glossary_sheet import GlossarySheet
 from app.window import MainWindow
 from engine.graphs import AttributionGraph, NodeKind
+from engine.interventions.kept import Record
 from tests.app.conftest import as_trace
 from tests.app.test_comparison import varied
 from tests.conftest import REPOSITORY
@@ -52,6 +56,9 @@ def test_the_guide_ticks_what_was_done(
     assert window.edits.label(other, "says Texas")
     window.hands.group([source, other])
     assert ticked(window) == {"trace", "feature", "follow", "pin", "label", "group"}
+    record = Record("intervention", "Ablate Texas", {"experiment": {}}, {"evidence": "supported"})
+    window.experiments.keep(session.trace_id, record)
+    assert "experiment" in ticked(window)
     session.add_trace(as_trace(varied(graph)), "France → Paris", "neurons")
     monkeypatch.setattr(Ask, "choice", lambda *arguments: 0)
     window.comparison.compare(2, 1)
@@ -67,12 +74,32 @@ def test_what_was_there_before_does_not_count(open_window: MainWindow) -> None:
     assert ticked(open_window) == set()
 
 
+def test_a_sample_that_is_opened_ticks_nothing(window: MainWindow, tmp_path: Path) -> None:
+    """It has a trace, pins, a group or an experiment of its own: the person has done none of it."""
+    sample = tmp_path / "capital.loupe"
+    shutil.copy(REPOSITORY / "resources" / "samples" / "capital.loupe", sample)
+    window.registry.run("help.guide")
+    window.files.open_path(sample)
+    session = window.session
+    assert session.project is not None
+    if session.trace_id is None:
+        session.open_trace(session.project.traces()[0].id)
+    assert session.annotations.pins and window.experiments.rows()
+    assert ticked(window) == set()
+    graph = session.graph
+    assert graph is not None
+    other = next(int(node) for node in graph.of_kind(NodeKind.FEATURE) if int(node) not in session.annotations.pins)
+    session.select(other)
+    window.registry.run("edit.pin")
+    assert ticked(window) == {"feature", "pin"}
+
+
 def test_what_was_done_is_still_ticked_after_a_restart(window: MainWindow, graph: AttributionGraph) -> None:
     window.registry.run("help.guide")
     window.session.add_trace(as_trace(graph), "Texas → Austin", "neurons")
     from app.guide import Guide
 
-    assert Guide(window.session, window.comparison, window.memory).done == {"trace"}
+    assert Guide(window.session, window.experiments, window.comparison, window.memory).done == {"trace"}
 
 
 def test_a_step_can_be_shown(open_window: MainWindow, qtbot: QtBot) -> None:
