@@ -84,7 +84,7 @@ STEPS = (
         "Test",
         "Take it out of the model",
         "With a node of your circuit selected press X, then Ctrl+R. The model runs again without it. If it matters as "
-        "the graph says, what was measured is near what was predicted, and more than random changes of the same size do.",
+        "the graph says, what was measured is near what was predicted, and more than random changes of that size do.",
         "go.graph",
     ),
     Step(
