@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Slot
+from PySide6.QtCore import QSize, Slot
 from PySide6.QtWidgets import (
     QCheckBox,
     QDialog,
@@ -31,6 +31,9 @@ _FVU = "The share of an MLP's variance that the dictionary leaves over, on text 
 _L0 = "Features active at a token, the mean over tokens of held-out text."
 _DEAD = "The share of features that were not active once at the last 50,000 tokens trained on."
 _CE = "1 where replacing all MLPs at once costs no prediction of the next token, 0 where it is as bad as removing them."
+
+
+_SIZE = QSize(960, 560)
 
 
 class TrainingSheet(QDialog):
@@ -72,10 +75,10 @@ class TrainingSheet(QDialog):
         self.said, self.latest = MutedLabel("", wrap=True), PlainLabel("")
         self.latest.setWordWrap(True)
         self.plots = {
-            "fvu": self._plot("FVU", _FVU),
-            "l0": self._plot("L0", _L0),
-            "dead": self._plot("Dead share", _DEAD),
-            "ce_recovered": self._plot("CE recovered", _CE),
+            "fvu": self._plot("FVU", _FVU, yMin=0),
+            "l0": self._plot("L0", _L0, yMin=0, minYRange=2),
+            "dead": self._plot("Dead share", _DEAD, yMin=0, minYRange=0.05),
+            "ce_recovered": self._plot("CE recovered", _CE, minYRange=0.05),
         }
         self._lay_out()
         self._connect()
@@ -95,9 +98,12 @@ class TrainingSheet(QDialog):
         widget.setToolTip(tip(about))
 
     @staticmethod
-    def _plot(name: str, about: str) -> Lines:
+    def _plot(name: str, about: str, **limits: float) -> Lines:
         plot = Lines(f"{name} after each round", "steps", name)
         plot.setToolTip(tip(about))
+        # Shares are read as they are, not in thousandths, and noughts are no curve of their own height.
+        plot.getAxis("left").enableAutoSIPrefix(False)
+        plot.getViewBox().setLimits(**limits)
         return plot
 
     def _lay_out(self) -> None:
@@ -141,6 +147,9 @@ class TrainingSheet(QDialog):
     def popup(self) -> None:
         """Show how things stand."""
         self._follow()
+        if not self.isVisible():
+            # Wide enough for four curves that can be read, and no wider than the window.
+            self.resize(self.sizeHint().expandedTo(_SIZE.boundedTo(self.parentWidget().size())))
         self.show()
         self.raise_()
         self.activateWindow()

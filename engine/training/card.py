@@ -154,8 +154,8 @@ def card_text(about: dict[str, Any]) -> str:
         f"{settings['storage']}. Layout of circuit-tracer"
         + ("; weights in whole numbers are read by Circuit Loupe alone." if small else "."),
         "",
-        f"Trained on {about['positions']:,} tokens, each seen about {settings['passes']} times, in "
-        f"{about['steps']:,} steps of {settings['batch']:,} on {about['device']}: "
+        f"Trained on {about['positions']:,} tokens, each seen about {_seen(about):.1f} times, in {about['steps']:,} "
+        f"steps of {settings['batch']:,}, {about['seconds'] / 60:,.1f} minutes on {about['device']}; of the text "
         + "; ".join(f"{count:,} of {name}" for name, count in about["text"].items())
         + ". A twelfth or less of it was held out; everything below is measured there, on the stored files.",
         "",
@@ -181,6 +181,12 @@ def card_text(about: dict[str, Any]) -> str:
     else:
         said = "Every layer leaves less over than as many neurons do."
     return "\n".join([*lines, said, "", *_graphs(about["prompts"]), "## Settings", "", *_settings(settings), ""])
+
+
+def _seen(about: dict[str, Any]) -> float:
+    """How often a position was trained on, by the steps that were made."""
+    found: float = about["steps"] * about["settings"]["batch"] / max(about["positions"], 1)
+    return found
 
 
 def _row(one: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Storage = Literal["float32", "bfloat16", "int8", "int4"]
 # Bytes of one number kept for each activation in the buffer: bfloat16.
 _KEPT_BYTES = 2
-# Float32 numbers held for each parameter while training: itself, Adam's two moments, and a gradient in passing.
+# Float32 numbers held for each parameter while training: itself and Adam's two moments.
 _NUMBERS_A_PARAMETER = 3
 
 
@@ -94,7 +94,8 @@ def plan(settings: TrainSettings, weights: ModelWeights) -> Plan:
     parameters = int(n_layers * layer)
     group = n_layers if settings.cross_layer else 1
     working = 4 * settings.batch * group * (4 * settings.width + 6 * d) + 4 * parameters // (n_layers // group)
-    memory = 4 * _NUMBERS_A_PARAMETER * parameters + working
+    # A checkpoint is put together in memory before it is written.
+    memory = 2 * 4 * _NUMBERS_A_PARAMETER * parameters + working
     # The checkpoint is written beside the one before it.
     checkpoints = 2 * 4 * _NUMBERS_A_PARAMETER * parameters
     return Plan(slot, parameters, memory, position * slot * settings.passes + checkpoints)

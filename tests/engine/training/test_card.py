@@ -109,6 +109,9 @@ def test_a_training_leaves_its_card(tmp_path: Path) -> None:
     front = yaml.safe_load(card.split("---")[1])
     assert front["base_model"] == "llama"
     assert card.count("\n| ") > 8
+    seen = about["steps"] * about["settings"]["batch"] / about["positions"]
+    assert f"each seen about {seen:.1f} times" in card and 2 < seen < 4
+    assert f"{about['seconds'] / 60:,.1f} minutes on cpu" in card
     losing = losing_layers(about)
     assert losing == [one["layer"] for one in about["layers"] if one["fvu"] >= one["neurons"]["fvu"]]
     assert ("Every layer leaves less over" in card) == (not losing)
