@@ -43,7 +43,7 @@ class TrainingSheet(QDialog):
         super().__init__(window)
         self.setObjectName("training-sheet")
         self.setWindowTitle("Train a dictionary")
-        self._desk = desk
+        self._desk, self._room = desk, window
         self._out: Path | None = None
         self._text: Path | None = None
         self.width_box = self._whole("Width", 16, 131_072, 2048, "Features a layer: more explain more, take longer")
@@ -149,7 +149,7 @@ class TrainingSheet(QDialog):
         self._follow()
         if not self.isVisible():
             # Wide enough for four curves that can be read, and no wider than the window.
-            self.resize(self.sizeHint().expandedTo(_SIZE.boundedTo(self.parentWidget().size())))
+            self.resize(self.sizeHint().expandedTo(_SIZE.boundedTo(self._room.size())))
         self.show()
         self.raise_()
         self.activateWindow()
