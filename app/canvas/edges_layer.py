@@ -1,18 +1,23 @@
-"""The live edges: at most 2,000 lines, a few pens, one call a pen."""
+"""The live edges: at most 2,000 lines, a few pens, one call a pen; those that hovering does not change are kept as a
+picture while nothing else changes.
+"""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtCore import QLineF, Qt
-from PySide6.QtGui import QColor, QPainter, QPen
+from PySide6.QtGui import QColor, QPainter, QPen, QPixmap
 
 from app.canvas.layer import Layer
 from app.canvas.stage import Stage
 from app.theme import Theme
 
 LEVELS = 6  # of strength, for each sign
+MANY = 200  # from which on a picture is kept
 SMOOTH_EDGES = 900  # with more, lines are drawn without antialiasing
 # For the edges of nodes in focus, and for the strongest of the whole graph, which must not drown its nodes.
 _OPACITY = (np.linspace(0.12, 0.55, LEVELS), np.linspace(0.16, 0.92, LEVELS))
@@ -32,21 +37,45 @@ class EdgesLayer(Layer):
         self._pens: list[list[QPen]] = []
         self._key: tuple[Theme, bool] | None = None
         self.drawn = 0  # lines in the last picture
+        self.lines = 0  # painted one by one for it
+        self._still_key: tuple[object, ...] = ()
+        self._picture: QPixmap | None = None
 
     def paint_layer(self, painter: QPainter) -> None:
+        stage, still = self.stage, self.stage.still_edges
+        self.drawn, self.lines = len(stage.edges), 0
+        painter.setClipRect(stage.inner.adjusted(0, -stage.camera.margins.top, stage.camera.margins.right, 0))
+        key = (*stage.still(), stage.edge_changes, stage.domain, stage.in_focus)
+        if key != self._still_key or len(still) < MANY:
+            self._still_key, self._picture = key, None
+            self._paint_lines(painter, still)
+        else:  # the second frame that shows the same
+            if self._picture is None:
+                self._picture = self._painted(painter, still)
+            painter.drawPixmap(0, 0, self._picture)
+        self._paint_lines(painter, stage.edges[len(still) :])
+
+    def _painted(self, painter: QPainter, edges: NDArray[np.int64]) -> QPixmap:
+        rect, ratio = self.stage.rect, self.stage.ratio
+        picture = QPixmap(math.ceil(rect.width() * ratio), math.ceil(rect.height() * ratio))
+        picture.setDevicePixelRatio(ratio)
+        picture.fill(Qt.GlobalColor.transparent)
+        inner = QPainter(picture)
+        inner.setClipRect(painter.clipBoundingRect())
+        self._paint_lines(inner, edges)
+        inner.end()
+        return picture
+
+    def _paint_lines(self, painter: QPainter, edges: NDArray[np.int64]) -> None:
         scene = self.stage.scene
         assert scene is not None
-        edges = self.stage.edges
-        self.drawn = len(edges)
+        self.lines += len(edges)
         if not len(edges):
             return
         bucket = self._buckets(scene.graph.share[edges])
         x, y = self.stage.x, self.stage.y
         source, target = scene.graph.source[edges], scene.graph.target[edges]
         points = np.stack([x[source], y[source], x[target], y[target]], axis=1)  # (n, 4)
-        painter.setClipRect(
-            self.stage.inner.adjusted(0, -self.stage.camera.margins.top, self.stage.camera.margins.right, 0)
-        )
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, len(edges) <= SMOOTH_EDGES)
         # Weak ones first; both signs of one level after each other.
         for level in range(LEVELS):

@@ -20,6 +20,7 @@ from engine.graphs.visible_text import visible_text
 
 NOTHING = -1
 PINNED_EDGES = 600
+HOVERED_EDGES = 500  # of a hovered node, over those of what is selected or pinned
 
 
 class GraphView(Protocol):
@@ -112,7 +113,9 @@ class Scene:
         if nodes.shape != (self.graph.n_nodes,) or edges.shape != (self.graph.n_edges,):
             raise ValueError("the view belongs to another graph")
         self.node_shown = nodes
-        self.edge_shown = edges & nodes[self.graph.source] & nodes[self.graph.target]
+        kept = np.flatnonzero(edges)  # far fewer than there are
+        self.edge_shown = edges.copy()
+        self.edge_shown[kept] = nodes[self.graph.source[kept]] & nodes[self.graph.target[kept]]
         self.hovered = self.hovered if self.is_shown(self.hovered) else NOTHING
         self.lay_out()
 
@@ -157,23 +160,38 @@ class Scene:
         """Whether edges of some nodes are shown, and not the strongest of all."""
         return any(self.is_shown(node) for node in (self.selected, self.hovered, *self.pins, *self.lit))
 
-    def live_edges(self) -> NDArray[np.int64]:
-        """(<= LIVE_EDGES,) edges to draw, weakest first, so that the strongest end on top.
+    def hovers(self) -> bool:
+        """Whether the pointer is on a node that is not the selected one."""
+        return self.hovered != self.selected and self.is_shown(self.hovered)
 
-        Those of the selected and the hovered node; else those of pinned nodes, the ones between pins above all; else
-        the strongest of the graph. While something is selected, edges between pins stay.
+    def still_edges(self) -> NDArray[np.int64]:
+        """(<= LIVE_EDGES,) edges to draw wherever the pointer goes, weakest first; fewer while it is on a node.
+
+        Those of the selected node; else those of pinned nodes, the ones between pins above all; else the strongest of
+        the graph, which give way to those of a hovered node. While something is selected, edges between pins stay.
         """
         if self.lit:
             return self.lit_edges()
-        ranking, shown = self.ranking, self.edge_shown
+        ranking, shown, hovered = self.ranking, self.edge_shown, self.hovers()
+        most = LIVE_EDGES - HOVERED_EDGES if hovered else LIVE_EDGES
         pins = [node for node in self.pins if self.is_shown(node)]
-        focus = [node for node in {self.selected, self.hovered} if self.is_shown(node)]
-        if not focus and not pins:
+        chosen = self.is_shown(self.selected)
+        if not chosen and not hovered and not pins:
             return ranking.strongest(shown)[::-1]
-        first = ranking.of_nodes(focus, shown) if focus else ranking.between(pins, shown)
-        second = ranking.between(pins, shown) if focus else ranking.of_nodes(pins, shown, PINNED_EDGES)
-        both = np.concatenate([first, second[~np.isin(second, first)]])[:LIVE_EDGES]
+        first = ranking.of_node(self.selected, shown, most) if chosen else ranking.between(pins, shown)
+        second = ranking.of_nodes([] if hovered else pins, shown, PINNED_EDGES)
+        if chosen:
+            second = ranking.between(pins, shown)
+        both = np.concatenate([first, second[~np.isin(second, first)]])[:most]
         return both[::-1]
+
+    def hovered_edges(self, still: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(<= HOVERED_EDGES,) edges of the hovered node that are not among `still`, weakest first: they lie on top."""
+        if self.lit or not self.hovers():
+            return np.empty(0, dtype=np.int64)
+        most = HOVERED_EDGES if len(still) else LIVE_EDGES
+        found = self.ranking.of_node(self.hovered, self.edge_shown, LIVE_EDGES)
+        return found[~np.isin(found, still)][:most][::-1]
 
     def lit_edges(self) -> NDArray[np.int64]:
         """The edge from each lit node to the next, where there is one."""

@@ -49,7 +49,10 @@ class Stage:
         self.x: Array = empty
         self.y: Array = empty
         self.levels: NDArray[np.intp] = np.empty(0, dtype=np.intp)
-        self.edges: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self.edges: NDArray[np.int64] = np.empty(0, dtype=np.int64)  # drawn now, those on top last
+        self.still_edges: NDArray[np.int64] = np.empty(0, dtype=np.int64)  # the first of them: hovering changes none
+        self.edge_changes = 0  # how often those became others
+        self._still_for: bool | None = None  # whether a node was hovered when they were chosen
         self.in_focus = False  # whether edges of some nodes are shown, or the strongest of all
         self.domain = LARGEST_DOMAIN
         self.tints: NDArray[np.intp] = np.empty(0, dtype=np.intp)
@@ -122,6 +125,7 @@ class Stage:
         scene = self.scene
         if scene is None:
             return
+        self._still_for = None
         self.choose_edges()
         nodes, shares = scene.connections()
         n = scene.graph.n_nodes
@@ -149,7 +153,12 @@ class Stage:
         scene = self.scene
         if scene is None:
             return
-        self.edges = scene.live_edges()
+        hovered = scene.hovers()
+        if self._still_for != hovered:
+            self._still_for = hovered
+            self.still_edges = scene.still_edges()
+            self.edge_changes += 1
+        self.edges = np.concatenate([self.still_edges, scene.hovered_edges(self.still_edges)])
         self.in_focus = scene.has_focus()
         selected = scene.is_shown(scene.selected)
         strength = np.abs(scene.connections()[1] if selected else scene.graph.share[self.edges])

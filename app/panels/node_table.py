@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QEvent, QModelIndex, Qt, Slot
+from PySide6.QtCore import QEvent, QModelIndex, Qt, QTimer, Slot
 from PySide6.QtWidgets import QAbstractItemView, QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from app.panels.plain import MutedLabel, tip
@@ -40,6 +40,8 @@ _WIDEST = (
     "Relevance ▾",
     "Label",
 )
+
+REST_MS = 60
 
 
 class NodeTableModel(RowsModel):
@@ -204,7 +206,12 @@ class NodeTable(QWidget):
         session.traceChanged.connect(self.nodes.refill)
         session.annotationsChanged.connect(self.nodes.refill)
         session.finding.changed.connect(self.nodes.refill)
-        session.viewChanged.connect(self.nodes.refill)
+        # While a slider moves the graph goes first; the table follows when it comes to rest.
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(REST_MS)
+        self._rest.timeout.connect(self.nodes.refill)
+        session.viewChanged.connect(self._rest.start)
         session.selectionChanged.connect(self._follow)
         self._counted()
 

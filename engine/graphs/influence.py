@@ -46,14 +46,22 @@ def propagate(
     source, target = (graph.source, graph.target) if edges is None else (graph.source[edges], graph.target[edges])
     weight = target_weight(graph)
     influence = weight.copy()
-    depth = graph.layer[target]
-    order = np.argsort(-depth, kind="stable")
-    cuts = np.flatnonzero(np.diff(depth[order])) + 1
-    for step in np.split(order, cuts):
-        if len(step):
-            passed = share[step] * influence[target[step]]
-            influence += np.bincount(source[step], weights=passed, minlength=graph.n_nodes)
+    for step in _from_the_top(graph.layer[target]):
+        passed = share[step] * influence[target[step]]
+        influence += np.bincount(source[step], weights=passed, minlength=graph.n_nodes)
     return influence - weight
+
+
+def _from_the_top(depth: NDArray[np.integer]) -> list[slice] | list[NDArray[np.int64]]:
+    """The edges of each target's layer, the highest layer first: slices where they lie by layer, as in most graphs."""
+    if not len(depth):
+        return []
+    step = np.diff(depth)
+    if (step >= 0).all():
+        ends = [0, *(np.flatnonzero(step) + 1).tolist(), len(depth)]
+        return [slice(first, last) for first, last in zip(ends[-2::-1], ends[:0:-1], strict=True)]
+    order = np.argsort(-depth, kind="stable")
+    return [np.asarray(part) for part in np.split(order, np.flatnonzero(np.diff(depth[order])) + 1)]
 
 
 def cumulative_cut(scores: NDArray[np.float64], share: float) -> float:

@@ -57,7 +57,8 @@ def prune(
     nodes[kept] = True
     always = (graph.kind == NodeKind.EMBEDDING) | (graph.kind == NodeKind.LOGIT)
     always[kept] = True
-    number = np.flatnonzero(nodes[graph.source] & nodes[graph.target])
+    number = np.flatnonzero(np.repeat(nodes, np.diff(graph.row_start)))  # edges lie by target: no look-up for each
+    number = number[nodes[graph.source[number]]]
     edge_score = score_edges(graph, number, compatible=compatible)
     number = number[(edge_score >= cumulative_cut(edge_score, edge_threshold)) & (edge_score > 0)]
     nodes, edges = _drop_loose_ends(graph, nodes, number, always & nodes)
@@ -106,14 +107,16 @@ def _drop_loose_ends(
 ) -> tuple[Mask, Mask]:
     """Remove, until nothing changes, nodes without an outgoing edge and features without an incoming one."""
     feature = graph.kind == NodeKind.FEATURE
+    source, target = graph.source[number], graph.target[number]
     while True:
-        has_out = np.bincount(graph.source[number], minlength=graph.n_nodes) > 0
-        has_in = np.bincount(graph.target[number], minlength=graph.n_nodes) > 0
+        has_out, has_in = np.zeros(graph.n_nodes, bool), np.zeros(graph.n_nodes, bool)
+        has_out[source], has_in[target] = True, True
         stay = nodes & (always | (has_out & (has_in | ~feature)))
         if (stay == nodes).all():
             break
         nodes = stay
-        number = number[nodes[graph.source[number]] & nodes[graph.target[number]]]
+        left = nodes[source] & nodes[target]
+        number, source, target = number[left], source[left], target[left]
     edges = np.zeros(graph.n_edges, bool)
     edges[number] = True
     return nodes, edges
