@@ -242,6 +242,9 @@ class NodeTable(QWidget):
 
     @Slot(int)
     def _follow(self, node: int) -> None:
+        if self._rest.isActive():  # a node that was hidden is in view now: its row is wanted
+            self._rest.stop()
+            self.nodes.refill()
         row = self.nodes.row_of(node)
         self._following = True
         if row < 0:
