@@ -47,6 +47,9 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
         choices=["float32", "bfloat16", "int8", "int4"],
         help="(default: bfloat16; int8 and int4 are small, and read by this program alone)",
     )
+    add(
+        "--keep", type=whole, metavar="N", help="features a layer that are stored, those that write most (default: all)"
+    )
     add("--learning-rate", type=float, metavar="R", help="of Adam (default: 0.002)")
     add("--context", type=whole, metavar="N", help="tokens read at once (default: 128)")
     add("--batch", type=whole, metavar="N", help="positions a step (default: 1024)")
@@ -87,7 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
     last = history[-1]
     sys.stdout.write(
         f"{arguments.out}\n"
-        f"    {len(last['fvu'])} layers of {settings.width:,} features; mean FVU {_mean(last['fvu']):.3f}, "
+        f"    {len(last['fvu'])} layers of {settings.keep or settings.width:,} features; "
+        f"mean FVU {_mean(last['fvu']):.3f}, "
         f"L0 {_mean(last['l0']):.1f}, dead {_mean(last['dead']):.1%}, CE recovered {last['ce_recovered']:.3f}\n"
         f"    open it with: circuit-loupe trace PROMPT --features {arguments.out}\n"
     )
@@ -97,8 +101,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _settings(arguments: argparse.Namespace) -> TrainSettings:
     from engine.training import TrainSettings
 
-    names = ("width", "k", "tokens", "passes", "minutes", "storage", "learning_rate", "context", "batch", "buffer_gb")
-    given: dict[str, Any] = {name: getattr(arguments, name) for name in (*names, "seed")}
+    sizes = ("width", "k", "tokens", "passes", "minutes", "storage", "keep")
+    names = (*sizes, "learning_rate", "context", "batch", "buffer_gb", "seed")
+    given: dict[str, Any] = {name: getattr(arguments, name) for name in names}
     given["sampled_share"] = arguments.sample_share
     given = {name: value for name, value in given.items() if value is not None}
     return TrainSettings(skip=not arguments.no_skip, cross_layer=arguments.cross_layer, **given)

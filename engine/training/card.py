@@ -149,7 +149,7 @@ def card_text(about: dict[str, Any]) -> str:
         "---",
         f"# {kind} for {about['model']}",
         "",
-        f"{len(layers)} layers of {settings['width']:,} features, about {settings['k']} active a token, "
+        f"{len(layers)} layers of {_width(settings)}, about {settings['k']} active a token, "
         f"{'with' if settings['skip'] else 'without'} an affine skip; trained as TopK, stored as JumpReLU in "
         f"{settings['storage']}. Layout of circuit-tracer"
         + ("; weights in whole numbers are read by Circuit Loupe alone." if small else "."),
@@ -181,6 +181,13 @@ def card_text(about: dict[str, Any]) -> str:
     else:
         said = "Every layer leaves less over than as many neurons do."
     return "\n".join([*lines, said, "", *_graphs(about["prompts"]), "## Settings", "", *_settings(settings), ""])
+
+
+def _width(settings: dict[str, Any]) -> str:
+    if settings["keep"] is None:
+        return f"{settings['width']:,} features"
+    kept, trained = settings["keep"], settings["width"]
+    return f"{kept:,} features, of {trained:,} that were trained those that write most (dead: of all trained)"
 
 
 def _seen(about: dict[str, Any]) -> float:

@@ -99,7 +99,7 @@ def read_checkpoint(
 
 def _require_same(path: Path, about: dict[str, Any], settings: TrainSettings, made_from: dict[str, str]) -> None:
     """What may change between two runs: how long to go on, and how the result is stored."""
-    free = ("minutes", "storage", "buffer_gb")
+    free = ("minutes", "storage", "keep", "buffer_gb")
     now = asdict(settings)
     other = [name for name, value in about["settings"].items() if name not in free and now.get(name) != value]
     other = [name for name, value in made_from.items() if about["made_from"][name] != value] + other

@@ -23,6 +23,7 @@ from engine.training.checkpoints import Progressed, read_checkpoint, write_check
 from engine.training.export import write_set
 from engine.training.folding import transcoders_of
 from engine.training.group import LayerGroup, started
+from engine.training.keeping import strongest
 from engine.training.measuring import ROUND_POSITIONS, Measured, baseline, recovered, unexplained
 from engine.training.schedule import Window, in_last_part, rate, total_steps, window
 from engine.training.settings import TrainSettings, plan, require_room
@@ -70,7 +71,10 @@ def train(
     job = _Job(model, settings, text, work, made.slot, cancel)
     try:
         material = job.run(part(progress, 0.1, 0.9), on_round)
-        write_set(out, transcoders_of(job.groups), model, settings.storage, part(progress, 0.9, 0.92))
+        transcoders = transcoders_of(job.groups)
+        if settings.keep is not None:
+            transcoders = strongest(transcoders, material.recorded, settings.keep)
+        write_set(out, transcoders, model, settings.storage, part(progress, 0.9, 0.92))
         measures = measure_set(out, model, material, prompts, part(progress, 0.92, 1.0), cancel)
         write_card(out, model, settings, text.sources, job.state.history, measures)
     finally:

@@ -38,6 +38,7 @@ class TrainSettings:
     auxiliary_share: float = 1 / 32  # weight of the error that dead features are trained on
     dead_after: int = 50_000  # positions without being active once
     storage: Storage = "bfloat16"
+    keep: int | None = None  # features a layer that are stored, those that write most; all of them where None
     seed: int = 0
     buffer_gb: float = 4.0  # disk for recorded activations
 
@@ -47,6 +48,13 @@ class TrainSettings:
             raise RequestError(
                 f"k is {self.k} and the width {self.width}; k must be at least 1 and smaller than the width."
             )
+        if self.keep is not None and not self.k < self.keep <= self.width:
+            raise RequestError(
+                f"{self.keep} features are to be kept of {self.width}; keep more than the {self.k} active ones, and at "
+                "most the width."
+            )
+        if self.keep is not None and self.cross_layer:
+            raise RequestError("Features are left out of per-layer transcoders; keep all of a cross-layer set.")
         if min(self.tokens, self.passes, self.batch) < 1 or self.context < 8:
             raise RequestError("Tokens, passes and batch must be at least 1, and the context at least 8 tokens.")
         if self.minutes is not None and self.minutes <= 0:

@@ -37,6 +37,8 @@ def test_wrong_requests_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureF
         (["--text", str(tmp_path / "nothing")], "There is no folder"),
         (["--width", "8", "--k", "8"], "smaller than the width"),
         (["--minutes", "-1"], "more than 0"),
+        (["--keep", "20"], "keep more than the 32 active ones"),
+        (["--keep", "200", "--cross-layer"], "keep all of a cross-layer set"),
         (["--sample-share", "1.5"], "between 0 and 1"),
         (["--cross-layer", "--storage", "int8"], "store a cross-layer set in bfloat16"),
     ):

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from engine.dictionaries import load_features
 from engine.dictionaries.transcoder_set import TranscoderFeatures
+from engine.dictionaries.transcoders import Transcoder
 from engine.errors import Cancelled, MachineError, RequestError
 from engine.tracing.run import trace
 from engine.tracing.spec import Prompt, TraceSpec
 from engine.training import Measured, TrainSettings, plan, train
 from engine.training import activations as activations_module
+from engine.training.keeping import strongest
 from engine.training.run import WORK_NAME
 from tests.engine.training.tiny_training import SETTINGS, small_model, text_folder
 
@@ -182,3 +187,49 @@ def test_the_plan_bounds_what_is_held() -> None:
     assert made.slot % SETTINGS.batch == 0
     crossing = plan(TrainSettings(width=n, k=4, cross_layer=True, skip=False), weights)
     assert crossing.parameters == layers * (n * d + n + d) + n * d * layers * (layers + 1) // 2
+
+
+def test_features_that_write_least_are_left_out(
+    trained: tuple[Path, list[Measured]], folder: Path, tmp_path: Path
+) -> None:
+    """Those kept are the trained ones, unchanged; what leaves is what costs least, and its mean stays."""
+    model = small_model()
+    train(model, replace(SETTINGS, keep=40), tmp_path / "set", folder=folder)
+    whole, small = (load_features(path, model, trust=True) for path in (trained[0], tmp_path / "set"))
+    assert isinstance(whole, TranscoderFeatures) and isinstance(small, TranscoderFeatures)
+    card = (tmp_path / "set" / "README.md").read_text(encoding="utf-8")
+    assert "40 features, of 64 that were trained those that write most" in card
+    x = torch.randn(4000, model.weights.d_model, generator=torch.Generator().manual_seed(3))
+    for one, other in zip(whole.transcoders, small.transcoders, strict=True):
+        assert one is not None and other is not None
+        before, after = torch.as_tensor(one.w_enc), torch.as_tensor(other.w_enc)
+        rows = [int((before == row).all(1).nonzero()[0, 0]) for row in after]
+        assert rows == sorted(set(rows)) and len(rows) == 40
+        acts = one.activations(x)
+        left = [number for number in range(64) if number not in rows]
+        # Decoder rows have length 1: activations are what is written.
+        assert acts[:, left].pow(2).sum() < acts[:, rows].pow(2).sum() * 24 / 40
+    about = [json.loads((path / "metrics.json").read_text())["layers"] for path in (trained[0], tmp_path / "set")]
+    for one, other in zip(*about, strict=True):
+        assert one["fvu"] < other["fvu"] < one["fvu"] + 0.15
+
+
+def test_what_is_kept_is_ranked_by_what_it_writes() -> None:
+    """Against one activation at a time, for a layer by itself."""
+    generator = torch.Generator().manual_seed(5)
+    w_enc, w_dec = (torch.randn(6, 4, generator=generator) for _ in range(2))
+    layer = Transcoder(w_enc, torch.zeros(6), w_dec, torch.ones(4), threshold=torch.full((6,), 0.5))
+    x = torch.randn(50, 4, generator=generator)
+    recorded: Any = SimpleNamespace(rows=lambda number, some: (x[some], x[some]), filled=50)
+    size, mean_of = [0.0] * 6, torch.zeros(6, 4)
+    for row in x:
+        for number in range(6):
+            value = float(row @ w_enc[number])
+            value = value if value > 0.5 else 0.0
+            size[number] += float((value * w_dec[number]).pow(2).sum())
+            mean_of[number] += value * w_dec[number] / 50
+    kept = sorted(sorted(range(6), key=lambda number: -size[number])[:3])
+    (found,) = strongest([layer], recorded, 3)
+    assert torch.equal(torch.as_tensor(found.w_enc), w_enc[kept])
+    left = [number for number in range(6) if number not in kept]
+    torch.testing.assert_close(found.b_dec, 1 + mean_of[left].sum(0))
