@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from engine.tracing.spec import TraceSpec
 if TYPE_CHECKING:
     from engine.interventions.continued import ContinuedResult
     from engine.interventions.experiment import ExperimentResult
+    from engine.interventions.paraphrases import ParaphrasesResult
 
 FeatureAt = tuple[int, int, int]
 
@@ -72,7 +74,14 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
         metavar="N",
         help="random changes that are like it: 0 (default), or 100 and up",
     )
-    add("--seed", type=int, default=0, metavar="N", help="of the random changes (default: 0)")
+    add("--seed", type=int, default=0, metavar="N", help="of the random changes and the resamples (default: 0)")
+    add(
+        "--paraphrase",
+        action="append",
+        default=[],
+        metavar="PROMPT",
+        help="make the same change where this prompt has the same tokens; give two or more, for a bootstrap interval",
+    )
     add_model_flags(add)
     add_prompt_flags(add)
     add("--report", type=Path, metavar="FILE.json", help="everything that was measured, as JSON")
@@ -92,10 +101,12 @@ def run(arguments: argparse.Namespace) -> int:
     if seeds and arguments.generate is None:
         raise RequestError("--seeds draw the text that --generate N continues; give both.")
     watched = tuple(read_watched(text) for text in arguments.watch)
-    result, text = _run(arguments, changes, watched, settings, seeds)
-    report = {"experiment": result.plain(), "text": None if text is None else text.plain()}
-    write_report(arguments.report, report)
+    result, text, over = _run(arguments, changes, watched, settings, seeds)
+    found = {"experiment": result, "text": text, "paraphrases": over}
+    write_report(arguments.report, {name: None if one is None else one.plain() for name, one in found.items()})
     _print(result, text, watched, arguments.top)
+    if over is not None:
+        _print_paraphrases(over)
     return 0
 
 
@@ -105,10 +116,11 @@ def _run(
     watched: tuple[FeatureAt, ...],
     settings: Settings,
     seeds: tuple[int, ...],
-) -> tuple[ExperimentResult, ContinuedResult | None]:
+) -> tuple[ExperimentResult, ContinuedResult | None, ParaphrasesResult | None]:
     from engine.interventions.case import open_case
     from engine.interventions.continued import ContinuedSpec, continue_both
     from engine.interventions.experiment import ExperimentSpec, run_experiment
+    from engine.interventions.paraphrases import ParaphrasesSpec, on_paraphrases, require_prompts
     from engine.interventions.run import require_runnable
 
     progress = TerminalProgress()
@@ -121,12 +133,19 @@ def _run(
         final = tuple(swapped(one, other) for one in changes)
         case = open_case(model, features, TraceSpec(prompt, asked_target(arguments)), part(progress, 0.3, 0.4), cancel)
         require_runnable(model, case.recording, features, final, settings, watched)
+        prompts = tuple(tuple(model.tokenizer.encode(replace(prompt, text=text))) for text in arguments.paraphrase)
+        others = ParaphrasesSpec(final, prompts, settings, arguments.controls, arguments.seed)
+        if prompts:
+            require_prompts(case, others)
         experiment = ExperimentSpec(final, settings, watched, arguments.controls, arguments.seed)
-        result = run_experiment(case, experiment, part(progress, 0.4, 0.8), cancel)
-        if arguments.generate is None:
-            return result, None
-        spec = ContinuedSpec(final, settings, arguments.generate, seeds, arguments.temperature)
-        return result, continue_both(case, spec, part(progress, 0.8, 1), cancel)
+        result = run_experiment(case, experiment, part(progress, 0.4, 0.6), cancel)
+        text = over = None
+        if arguments.generate is not None:
+            spec = ContinuedSpec(final, settings, arguments.generate, seeds, arguments.temperature)
+            text = continue_both(case, spec, part(progress, 0.6, 0.7), cancel)
+        if prompts:
+            over = on_paraphrases(case, others, part(progress, 0.7, 1), cancel)
+        return result, text, over
 
 
 def _layers(text: str | None) -> tuple[int, int] | None:
@@ -168,6 +187,18 @@ def _print(result: ExperimentResult, text: ContinuedResult | None, watched: tupl
         seed = "" if pair.without.seed is None else f" (seed {pair.without.seed})"
         out(f"Text:       {visible_text(''.join(pair.without.tokens))}{seed}\n")
         out(f"Changed:    {visible_text(''.join(pair.changed.tokens))}{seed}\n")
+
+
+def _print_paraphrases(found: ParaphrasesResult) -> None:
+    out = sys.stdout.write
+    out(f"Paraphrases: {found.sentence}\n")
+    for one in found.prompts:
+        beside = "" if one.p is None else f", random changes {one.median:.2f}, p = {one.p:.2g}"
+        active = "" if one.active == one.features else f" ({one.active} of {one.features} active)"
+        out(
+            f"            {visible_text(one.prompt, 60)}: {one.change:+.2f}, predicted {one.predicted:+.2f}{beside}"
+            f"{active}\n"
+        )
 
 
 def _print_watched(result: ExperimentResult, watched: tuple[FeatureAt, ...]) -> None:

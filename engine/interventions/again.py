@@ -11,7 +11,7 @@ from typing import Any
 from engine.errors import RequestError
 from engine.interventions import circuit_evidence as evidence
 from engine.interventions import circuit_search as search
-from engine.interventions import continued, matrix, sweeps
+from engine.interventions import continued, matrix, paraphrases, sweeps
 from engine.interventions import experiment as change
 from engine.interventions.case import Case
 from engine.interventions.kept import Record
@@ -28,12 +28,14 @@ FIGURES: Mapping[str, tuple[str, ...]] = {
     "doses": ("recorded", "measured", "predicted"),
     "layers": ("recorded", "measured", "predicted"),
     "matrix": ("recorded", "target"),
+    "paraphrases": ("recorded", "changed", "change.mean", "change.low", "change.high"),
     "verify": ("predicted", "measured"),
 }
 SHARES: Mapping[str, tuple[str, ...]] = {
     "intervention": ("controls.p",),
     "circuit": ("necessity.p", "faithfulness", "completeness"),
     "search": ("faithfulness",),
+    "paraphrases": ("excess.mean", "excess.low", "excess.high"),
 }
 TEXTS_HELD = "The result held: every text is the same, token for token."
 TEXTS_CHANGED = "The result did not hold: a text is another now."
@@ -45,6 +47,7 @@ KINDS: Mapping[str, Steps] = {
     "doses": (sweeps.read_sweep, sweeps.sweep, sweeps.record_sweep),
     "layers": (sweeps.read_sweep, sweeps.sweep, sweeps.record_sweep),
     "matrix": (matrix.read_matrix, matrix.group_effects, matrix.record_matrix),
+    "paraphrases": (paraphrases.read_paraphrases, paraphrases.on_paraphrases, paraphrases.record_paraphrases),
     "circuit": (evidence.read_circuit, evidence.examine_circuit, evidence.record_circuit),
     "search": (search.read_search, search.find_circuit, search.record_search),
 }

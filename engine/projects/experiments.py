@@ -1,20 +1,17 @@
-"""Experiments in a project: what was done, what came out, and whether a person believes it."""
+"""Experiments in a project: what was done, what came out, and what that says of the claim."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-import sqlite_utils
-
 from engine.errors import RequestError
 from engine.projects import encoding
 from engine.projects.encoding import now
 from engine.projects.faults import DamageError
-from engine.projects.history import Edit, EditDone
 from engine.projects.ledger import Ledger
-from engine.projects.rows import index_text, replaced
-from engine.projects.texts import MAX_NAME, clean_content, clean_text, short
+from engine.projects.rows import index_text
+from engine.projects.texts import MAX_NAME, clean_content, clean_text
 from engine.projects.tree_rows import TOP, TreeRef, check_folder, entry_row, last_rank
 
 # What experiments say of a claim; each experiment has one.
@@ -34,7 +31,9 @@ class ExperimentRow:
 
 
 class Experiments:
-    """The experiments of one project. They are added like traces, which is no step of undo; all else is an edit."""
+    """The experiments of one project. They are added like traces, which is no step of undo. What an experiment
+    says of its claim is written once, by what was run; nothing here changes it.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -78,7 +77,7 @@ class Experiments:
                 "(trace = 0 OR trace IN (SELECT id FROM trace WHERE deleted = 0)) ORDER BY id"
             ).fetchall()
             if any(row[5] not in EVIDENCE for row in rows):
-                raise DamageError("a judgement of no kind")
+                raise DamageError("an outcome of no kind")
         return [ExperimentRow(*row) for row in rows if trace in (None, row[3])]
 
     def settings(self, number: int) -> dict[str, Any]:
@@ -89,17 +88,6 @@ class Experiments:
         """What came out."""
         return self._json(number, "result")
 
-    def judge(self, number: int, evidence: str) -> EditDone | None:
-        """Say whether a person believes it: one of `EVIDENCE`."""
-        _asked(evidence)
-
-        def work_out(db: sqlite_utils.Database) -> Edit:
-            row = entry_row(db, TreeRef("experiment", number))
-            title = f"Judge {short(row['title'])} {evidence}"
-            return Edit(title, None, [replaced("experiment", row, evidence=evidence)])
-
-        return self._ledger.commit(work_out)
-
     def _json(self, number: int, column: str) -> dict[str, Any]:
         with self._ledger.reading() as db:
             entry_row(db, TreeRef("experiment", number))
@@ -109,5 +97,5 @@ class Experiments:
 
 def _asked(evidence: str) -> str:
     if evidence not in EVIDENCE:
-        raise RequestError(f"{evidence!r} is no judgement; say one of {', '.join(EVIDENCE)}.")
+        raise RequestError(f"{evidence!r} is no outcome; say one of {', '.join(EVIDENCE)}.")
     return evidence

@@ -109,7 +109,7 @@ class _Taking:
             self.changes += changes
         elif entry.ref.table == "experiment":
             if row["evidence"] not in EVIDENCE:
-                raise DamageError("a judgement of no kind")
+                raise DamageError("an outcome of no kind")
             trace = self.traces.get(entry.trace, 0)
             changes, new = copy_experiment(
                 self.theirs, self.ours, number, folder, row["rank"], entry.title, trace=trace

@@ -25,26 +25,52 @@ def test_without_controls_the_graph_alone_speaks() -> None:
     assert status_of(replace(kept("untested"), kind="doses"), []) == "hypothesis"
 
 
-def test_another_seed_or_another_prompt_replicates_and_the_same_run_does_not() -> None:
+def test_another_prompt_replicates_and_another_seed_does_not() -> None:
     one = kept("supported")
     assert status_of(one, [one]) == "intervention"
     assert status_of(one, [one, kept("supported")]) == "intervention", "the same run is no replication"
-    assert status_of(one, [one, kept("supported", seed=1)]) == "replicated"
+    assert status_of(one, [one, kept("supported", seed=1)]) == "intervention", "only the random changes are others"
     assert status_of(one, [one, kept("supported", tokens=(0, 8))]) == "replicated"
-    assert status_of(one, [one, kept("contradicted", seed=1)]) == "intervention"
     other = replace(
-        kept("supported", seed=1), settings={"experiment": {"changes": [{**CHANGE, "index": 18}], "seed": 1}}
+        kept("supported", tokens=(0, 8)), settings={"experiment": {"changes": [{**CHANGE, "index": 18}], "seed": 1}}
     )
     assert status_of(one, [one, other]) == "intervention", "another claim"
+    assert status_of(one, [one, kept("supported", tokens=(0, 8), metric="another number")]) == "intervention"
+    held = {"experiment": {"changes": [CHANGE], "seed": 0, "settings": {"mode": "direct", "attention": "frozen"}}}
+    assert status_of(one, [one, replace(kept("supported", tokens=(0, 8)), settings=held)]) == "intervention"
+
+
+def test_what_speaks_against_a_claim_is_not_left_out() -> None:
+    one, against = kept("supported"), kept("contradicted", tokens=(0, 8))
+    assert status_of(one, [one, against]) == status_of(against, [one, against]) == "unclear"
+    assert status_of(against, [against, kept("contradicted")]) == "contradicted"
+    other_way = kept("supported", tokens=(0, 8), changed=11.0)
+    assert status_of(one, [one, other_way]) == "unclear", "it moved the number the other way there"
+
+
+def test_paraphrases_replicate_where_two_prompts_support_the_claim_by_themselves() -> None:
+    def over(*supported: bool, evidence: str = "supported") -> Kept:
+        rows = [{"token_ids": [0, at], "supported": one} for at, one in enumerate(supported)]
+        return replace(kept(evidence, prompts=rows), kind="paraphrases")
+
+    assert status_of(over(True, True, False), []) == "replicated"
+    assert status_of(over(True, False, False), []) == "intervention"
+    assert status_of(over(True, True, evidence="unclear"), []) == "unclear"
+    # A plain run of the same change is the same claim.
+    one = kept("supported", tokens=(0, 0))
+    assert status_of(one, [one, over(True, False)]) == "intervention"
+    assert status_of(one, [one, over(True, True)]) == "replicated"
 
 
 def test_circuits_are_the_same_claim_at_other_positions() -> None:
     one, other = (
-        Kept("circuit", "supported", {"experiment": {"features": features, "seed": seed}}, {})
-        for seed, features in ((0, [[1, 2, 3], [4, 2, 6]]), (5, [[4, 7, 6], [1, 7, 3]]))
+        Kept("circuit", "supported", {"experiment": {"features": features}}, {"provenance": {"token_ids": tokens}})
+        for tokens, features in (([0, 1], [[1, 2, 3], [4, 2, 6]]), ([0, 2], [[4, 7, 6], [1, 7, 3]]))
     )
     assert claim_of(one) == claim_of(other)
     assert status_of(one, [one, other]) == "replicated"
+    mean, zero = ({"experiment": {"features": [], "ablation": how}} for how in ("mean", "zero"))
+    assert claim_of(replace(one, settings=mean)) != claim_of(replace(one, settings=zero))
 
 
 @pytest.mark.parametrize("settings", [{}, {"experiment": 3}, {"experiment": {"changes": 7}}, {"experiment": {}}])

@@ -120,8 +120,6 @@ EDITS: list[Edit] = [
     lambda p, a, b, t: p.feature_labels.give([NewLabel("d", a, b, t, "automatic"), NewLabel("d", b, a, t, "imported")]),
     lambda p, a, b, t: p.suggestions.accept(suggestion(p, a)),
     lambda p, a, b, t: p.leave_circuit(1, [a, b]),
-    lambda p, a, b, t: p.experiments.judge(1, "supported" if a > 3 else "unclear"),
-    lambda p, a, b, t: p.experiments.judge(p.experiments.all()[-1].id, "contradicted" if a > 3 else "supported"),
     lambda p, a, b, t: p.label_everywhere(1, feature(p, a), t, merge="typing" if b > 3 else None),
     lambda p, a, b, t: p.give_labels(1, {a: t, b: f"{t} too"}, source="automatic"),
     lambda p, a, b, t: p.rename_group(1, group(p, a), t),

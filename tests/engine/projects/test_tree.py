@@ -86,7 +86,6 @@ EDITS: dict[str, Edit] = {
     "duplicate a circuit": lambda p: p.tree.duplicate(ref(p, "Texas circuit")),
     "tag": lambda p: p.tree.tag([TRACE_1], "to check"),
     "add a folder": lambda p: p.tree.add_folder("New"),
-    "judge": lambda p: p.experiments.judge(1, "supported"),
 }
 
 
@@ -208,7 +207,7 @@ def test_tags(furnished: Project) -> None:
         (lambda p: p.tree.tag([TRACE_1], "x" * 101), "at most 100 characters"),
         (lambda p: p.tree.keep_circuit(99, "x"), "no trace 99"),
         (lambda p: p.tree.add_prompt("x", "y", {"a": {1, 2}}), "must be plain JSON"),
-        (lambda p: p.experiments.judge(1, "maybe"), "is no judgement"),
+        (lambda p: p.experiments.add("a", "b", {}, {}, evidence="maybe"), "is no outcome"),
         (lambda p: p.experiments.add("a", "b", {}, {}, trace=99), "has no trace 99"),
     ],
 )

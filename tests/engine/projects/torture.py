@@ -26,7 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engine.projects import EVIDENCE, Project, TreeRef
+from engine.projects import Project, TreeRef
 from tests.engine.projects import live
 from tests.graph_builder import build_graph
 
@@ -48,14 +48,14 @@ class State:
     circuits: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
-    judged: str = "untested"
+    experiment: str = "experiment 0"  # what it is called
     effects: str = ""  # of a feature page; kept without history
 
 
 def choice(number: int) -> tuple[str, int]:
     chance = random.Random(number)
     kinds = ["label", "label", "pin", "note", "feature", "tree", "group", "undo"]
-    kinds += ["automatic", "judge", "effects", "circuit", "tag"]
+    kinds += ["automatic", "experiment", "effects", "circuit", "tag"]
     return chance.choice(kinds), chance.randrange(NODES)
 
 
@@ -70,8 +70,8 @@ def changed(state: State, number: int) -> State:
         if labels.get(node, (node, "", kind))[2] == kind:  # a person's label stays
             labels[node] = (node, text, kind)
         return replace(state, labels=tuple(sorted(labels.values())))
-    if kind == "judge":
-        return replace(state, judged=EVIDENCE[number % len(EVIDENCE)])
+    if kind == "experiment":
+        return replace(state, experiment=text)
     if kind == "circuit":
         return replace(state, circuits=(*state.circuits, text))
     if kind == "tag":
@@ -108,6 +108,7 @@ EDITS: dict[str, Callable[[Project, str, int], object]] = {
     "effects": lambda project, text, node: project.save_effects("a feature", text),
     "circuit": lambda project, text, node: project.tree.keep_circuit(1, text),
     "tag": lambda project, text, node: project.tree.tag([TreeRef("trace", 1)], text),
+    "experiment": lambda project, text, node: project.tree.rename(TreeRef("experiment", 1), text),
 }
 
 
@@ -120,8 +121,6 @@ def edit(project: Project, number: int, state: State) -> None:
         (project.unpin if node in state.pins else project.pin)(1, [node])
     elif kind == "note":
         project.set_note(1, text + " long" * (number % 300))
-    elif kind == "judge":
-        project.experiments.judge(1, EVIDENCE[number % len(EVIDENCE)])
     else:
         # Nodes of their own, so that no supernode takes another's.
         project.add_group(1, text, [NODES + number % 200])
@@ -138,7 +137,7 @@ def found(project: Project) -> State:
         notes=tuple(entry.title for entry in entries if entry.kind == "note"),
         circuits=tuple(entry.title for entry in entries if entry.kind == "circuit"),
         tags=next(tuple(sorted(entry.tags)) for entry in entries if entry.ref == TreeRef("trace", 1)),
-        judged=project.experiments.all()[0].evidence,
+        experiment=project.experiments.all()[0].title,
         effects=project.effects("a feature") or "",
         groups=tuple(group.name for group in annotations.groups),
     )
