@@ -8,6 +8,9 @@ from pathlib import Path
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog, QInputDialog, QLineEdit, QMessageBox, QWidget
 
+from app.panels.sample_sheet import SampleSheet
+from app.samples import SampleProject
+
 PROJECTS = "Circuit Loupe projects (*.loupe)"
 
 
@@ -18,6 +21,14 @@ class Ask:
     def open_project(cls, parent: QWidget, folder: Path) -> Path | None:
         """Which project to open."""
         return _path(QFileDialog.getOpenFileName(parent, "Open a project", str(folder), PROJECTS)[0])
+
+    @classmethod
+    def sample(cls, parent: QWidget, samples: Sequence[SampleProject]) -> SampleProject | None:
+        """Which sample project to open."""
+        sheet = SampleSheet(samples, parent)
+        agreed = bool(sheet.exec()) and sheet.chosen >= 0
+        sheet.deleteLater()
+        return samples[sheet.chosen] if agreed else None
 
     @classmethod
     def save_file(cls, parent: QWidget, title: str, suggested: Path, kinds: str) -> Path | None:

@@ -81,6 +81,7 @@ MEANING = {
     ),
     "Prompt": "The text whose next token is explained; Enter traces, Shift+Enter begins a new line (Ctrl+L)",
     "Recent projects": "Projects that you opened or saved lately; a click opens one",
+    "Sample projects": "Projects that come with the program; Enter opens a copy of the one in hand",
     "Search labels, notes and titles of this project": "List what holds the words you type, anywhere in this project",
     "Similar features": "Features of this graph that write or receive nearly the same; a click selects one",
     "Suggested pins and groups": "Previews to accept or reject one by one; nothing is changed before",
@@ -89,6 +90,7 @@ MEANING = {
     ),
     "Text with the changes": "What the model writes while the changes act",
     "Text without the changes": "What the model writes by itself, with the same settings",
+    "The change on each prompt": "What the same change does on the traced prompt and on its paraphrases",
     "The circuit’s figures": "How much of the answer the circuit keeps alone, and how much is lost without it",
     "The last token": "The last token of the range at which it is changed",
     "The likeliest next tokens; Enter traces one": (

@@ -1,10 +1,15 @@
-"""The prompts a first visitor can run with one click. Each says what the model really answers; a test asks it."""
+"""Prompts that a first visitor can run with one click, and projects to read; tests ask whether they say what is so."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+# A circuit is called needed below this.
+NEEDED_P = 0.01
 
 
 @dataclass(frozen=True)
@@ -27,3 +32,46 @@ def load_samples() -> Samples:
     """Read resources/prompts.json."""
     stored = json.loads((files("resources") / "prompts.json").read_text(encoding="utf-8"))
     return Samples(str(stored["model"]), tuple(Sample(str(p["text"]), str(p["says"])) for p in stored["prompts"]))
+
+
+@dataclass(frozen=True)
+class SampleProject:
+    """A project that ships with the program: a traced prompt, its circuit, and what was measured of it."""
+
+    name: str
+    prompt: str
+    says: str
+    model: str
+    circuit: int
+    universe: int
+    p: float
+
+    @property
+    def needed(self) -> bool:
+        """Whether its circuit was shown to be needed."""
+        return self.p < NEEDED_P
+
+    def copy_to(self, path: Path) -> None:
+        """Write the project where it may be changed; the one that ships stays as it is."""
+        path.write_bytes((_folder() / f"{self.name}.loupe").read_bytes())
+
+
+def load_sample_projects() -> tuple[SampleProject, ...]:
+    """Read resources/samples/samples.json."""
+    stored = json.loads((_folder() / "samples.json").read_text(encoding="utf-8"))
+    return tuple(
+        SampleProject(
+            str(one["name"]),
+            str(one["prompt"]),
+            str(one["says"]),
+            str(one["model"]),
+            int(one["circuit"]),
+            int(one["universe"]),
+            float(one["p"]),
+        )
+        for one in stored
+    )
+
+
+def _folder() -> Traversable:
+    return files("resources") / "samples"

@@ -8,11 +8,11 @@ from pathlib import Path
 from engine.places import unsaved_folder
 
 
-def new_unsaved_path() -> Path:
-    """A free file name in the folder of unsaved projects; the folder exists afterwards."""
+def new_unsaved_path(name: str = "") -> Path:
+    """A free file name in the folder of unsaved projects, by default after the time; the folder exists afterwards."""
     folder = unsaved_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    stem = datetime.datetime.now().strftime("Untitled %Y-%m-%d %H.%M.%S")
+    stem = name or datetime.datetime.now().strftime("Untitled %Y-%m-%d %H.%M.%S")
     path = folder / f"{stem}.loupe"
     count = 1
     while path.exists():

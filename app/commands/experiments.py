@@ -53,6 +53,11 @@ class ExperimentHands:
         self.desk.add(self.choice.members)
         self.window.look.show_experiments()
 
+    def head(self) -> None:
+        """Put an attention head into the next experiment."""
+        self.desk.add_head()
+        self.window.look.show_experiments()
+
     def remove(self) -> None:
         """Take the chosen changes out, or the last one."""
         changes, chosen = self.desk.draft.changes, self.window.area.experiments.changes.chosen()
@@ -73,6 +78,15 @@ class ExperimentHands:
         """Continue the prompt with the changes."""
         self.window.look.show_experiments()
         self.desk.run_text()
+
+    def can_run_on_paraphrases(self) -> bool:
+        """There is something to run, and there are other prompts to run it on."""
+        return self.can_run() and bool(self.desk.draft.paraphrases)
+
+    def paraphrases(self) -> None:
+        """Make the same change on paraphrases."""
+        self.window.look.show_experiments()
+        self.desk.run_on_paraphrases()
 
     def doses(self) -> None:
         """Run the changes at many doses."""
@@ -148,6 +162,9 @@ def experiment_commands(window: MainWindow) -> list[Command]:
     return [
         Command("experiment.change", "&Change this", EXPERIMENT, hands.change, ("X",), "experiment",
                 hands.can_change, tip="Put the selected nodes and groups into the next experiment"),
+        Command("experiment.head", "Change an attention &head", EXPERIMENT, hands.head, (), "experiment",
+                hands.has_graph, tip="Put an attention head into the next experiment: of the selected node’s layer and "
+                "token, to be chosen in the list"),
         Command("experiment.remove", "&Take out of the experiment", EXPERIMENT, hands.remove, (), "out",
                 hands.has_changes, tip="Leave the chosen changes out of the next experiment"),
         Command("experiment.clear", "&Begin another", EXPERIMENT, hands.clear, (), "close", hands.has_changes,
@@ -156,6 +173,9 @@ def experiment_commands(window: MainWindow) -> list[Command]:
                 tip="Run the model with the changes: predicted beside measured, and random changes beside both"),
         Command("experiment.text", "Conti&nue the text", EXPERIMENT, hands.text, (), "generate", hands.can_run,
                 section=1, tip="Let the model continue the prompt with the changes, and without them beside it"),
+        Command("experiment.paraphrases", "Run on para&phrases", EXPERIMENT, hands.paraphrases, (), "copy",
+                hands.can_run_on_paraphrases, section=1,
+                tip="Make the same change on the paraphrases written below: the mean over all prompts, and its range"),
         Command("experiment.doses", "Sweep the &dose", EXPERIMENT, hands.doses, (), "series", hands.can_run, section=1,
                 tip="Run the changes at many doses, and mark where the effect is linear"),
         Command("experiment.layers", "Sweep the range of &layers", EXPERIMENT, hands.layers, (), "filter",

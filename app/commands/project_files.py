@@ -9,8 +9,9 @@ from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
 
 from app.dialogs import Ask
+from app.samples import load_sample_projects
 from app.session import SAVE_ELSEWHERE
-from app.unsaved import is_unsaved
+from app.unsaved import is_unsaved, new_unsaved_path
 from engine.errors import LoupeError
 from engine.places import log_file
 from engine.projects import DamagedProjectError, Project
@@ -53,6 +54,21 @@ class ProjectFiles:
         path = Ask.open_project(self.window, self.folder())
         if path is not None:
             self.open_path(path)
+
+    def open_sample(self) -> None:
+        """Ask which sample project to open, and open a copy of it."""
+        sample = Ask.sample(self.window, load_sample_projects())
+        if sample is None:
+            return
+        path = new_unsaved_path(f"Sample {sample.name}")
+        try:
+            sample.copy_to(path)
+        except OSError as error:
+            reason = error.strerror or "the file cannot be written"
+            sentence = f"The sample could not be copied to {path.parent} ({reason}); make room there and try again."
+            self.session.report_problem(self._place, sentence, "file.sample")
+            return
+        self.open_path(path)
 
     def open_path(self, path: Path) -> bool:
         """Open a project; False, and a sentence in the window, where it cannot be."""

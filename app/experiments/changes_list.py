@@ -20,7 +20,8 @@ from PySide6.QtWidgets import (
 )
 
 from app.experiments.desk import ExperimentDesk
-from app.experiments.draft import change_node
+from app.experiments.draft import change_node, key_of
+from app.experiments.head_line import HeadLine
 from app.experiments.words import HOWS, PLACES, WITH_VALUE, change_name, place_words, token_words, what_words
 from app.panels.flow import FlowRow
 from app.panels.plain import Hint, MutedLabel, tip
@@ -29,8 +30,8 @@ from engine.graphs.visible_text import visible_text
 from engine.interventions.changes import Change, Elsewhere, How
 
 EMPTY = (
-    "Nothing is changed yet. Select a node, or groups in the diagram, and press X (“Change this”): it is listed here, "
-    "and you say what becomes of it."
+    "Nothing is changed yet. Select a node, or groups in the diagram, and press X (“Change this”), or add an attention "
+    "head: it is listed here, and you say what becomes of it."
 )
 ROWS = 4
 
@@ -96,6 +97,7 @@ class ChangesList(QWidget):
         self.how, self.where, self.end = QComboBox(), QComboBox(), QComboBox()
         self.trace, self.token = QComboBox(), QComboBox()
         self.value = QDoubleSpinBox()
+        self.heads = HeadLine()
         self.editor = self._line()
         self.source = FlowRow(gap=5)
         for part in (MutedLabel("from"), self.trace, MutedLabel("at"), self.token):
@@ -103,7 +105,7 @@ class ChangesList(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
-        for widget in (self.hint, self.tree, self.editor, self.source):
+        for widget in (self.hint, self.tree, self.heads, self.editor, self.source):
             column.addWidget(widget)
         desk.draftChanged.connect(self._show)
         self.session.annotationsChanged.connect(self._show)
@@ -113,6 +115,7 @@ class ChangesList(QWidget):
         self.trace.activated.connect(self._other_trace)
         self.token.activated.connect(self._edited)
         self.value.valueChanged.connect(self._edited)
+        self.heads.chosen.connect(self._other_head)
         self._show()
 
     def _line(self) -> FlowRow:
@@ -168,8 +171,12 @@ class ChangesList(QWidget):
         graph, picked = self.desk.graph, self.picked()
         if graph is None or not picked:
             self.source.hide()
+            self.heads.hide()
             return
         first = picked[0]
+        self.heads.setVisible(len(picked) == 1 and first.kind == "head")
+        if first.kind == "head":
+            self.heads.show_change(graph, first)
         self.how.setCurrentIndex([key for key, _, _ in HOWS].index(first.how))
         self.how.setToolTip(tip(HOWS[self.how.currentIndex()][2]))
         self.value.setEnabled(first.how in WITH_VALUE)
@@ -246,6 +253,22 @@ class ChangesList(QWidget):
         graph = self.desk.graph
         if not self._filling and graph is not None:
             self.change(self._new)
+
+    @Slot(int, int, int)
+    def _other_head(self, layer: int, position: int, head: int) -> None:
+        there = {key_of(one) for one in self.desk.draft.changes}
+        if ("head", layer, position, head) in there:
+            self._show()  # it is changed already
+            return
+        self.change(
+            lambda one: replace(
+                one,
+                layer=layer,
+                position=position,
+                index=head,
+                last=None if one.last is None else max(one.last, position),
+            )
+        )
 
     def change(self, new: Callable[[Change], Change]) -> None:
         """Put other changes in the place of those that are edited."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from PySide6.QtCore import QObject, Signal, Slot
 
 from app.engine_calls import LoadedModel, bind
-from app.experiments.draft import Draft, change_node, change_of, node_of, read_draft
+from app.experiments.draft import Draft, change_node, change_of, head_change, node_of, read_draft
 from app.experiments.words import title_of
 from app.experiments.work import (
     Again,
@@ -19,6 +19,7 @@ from app.experiments.work import (
     measure_groups,
     run_again,
     run_change,
+    run_on_paraphrases,
     search_circuit,
     sweep_change,
     test_circuit,
@@ -31,7 +32,7 @@ from app.runs import Runs
 from engine.errors import LoupeError
 from engine.graphs import AttributionGraph, NodeKind
 from engine.interventions.changes import Change
-from engine.interventions.status import Kept, Status, status_of
+from engine.interventions.status import CLAIMS, JUDGED, Kept, Status, status_of
 from engine.projects import ExperimentRow, Project
 
 DRAFT_KEY = "experiment"
@@ -107,7 +108,7 @@ class ExperimentDesk(QObject):
 
     @Slot()
     def _look_again(self) -> None:
-        """Experiments may be renamed, judged, gone, or back; traces, too."""
+        """Experiments may be renamed, gone, or back; traces, too."""
         self._others = {}
         self.listChanged.emit()
         if self.shown is None or not self.shown.number:
@@ -149,12 +150,14 @@ class ExperimentDesk(QObject):
         if shown is None:
             return "hypothesis"
         others = []
-        if project is not None and shown.evidence == "supported":
+        if project is not None and shown.evidence in JUDGED:
             try:
                 others = [
                     Kept(row.kind, row.evidence, *(read(row.id) for read in _readers(project)))
                     for row in project.experiments.all()
-                    if row.kind == shown.kind and row.evidence == "supported" and row.id != shown.number
+                    if CLAIMS.get(row.kind) == CLAIMS.get(shown.kind, shown.kind)
+                    and row.evidence in JUDGED
+                    and row.id != shown.number
                 ]
             except LoupeError as error:
                 self.session.report_error("graph", error)
@@ -171,6 +174,12 @@ class ExperimentDesk(QObject):
     def add(self, nodes: Sequence[int]) -> None:
         """Change these nodes, too."""
         self.set_draft(self.draft.with_changes(self.changeable(nodes)))
+
+    def add_head(self) -> None:
+        """Change an attention head of the selected node's layer and token, too."""
+        graph = self.graph
+        if graph is not None:
+            self.set_draft(self.draft.with_changes([head_change(graph, self.draft.changes, self.session.selected)]))
 
     def set_draft(self, draft: Draft) -> None:
         """Another draft; the project keeps it with the trace."""
@@ -264,6 +273,12 @@ class ExperimentDesk(QObject):
         title = self._title()
         if title:
             self.start("Continuing the prompt", continue_text, self.draft, f"Text: {title}")
+
+    def run_on_paraphrases(self) -> None:
+        """Make the same change on the prompt and on its paraphrases."""
+        title = self._title()
+        if title:
+            self.start("Running on paraphrases", run_on_paraphrases, self.draft, f"Paraphrases: {title}")
 
     def sweep(self, over: Literal["doses", "layers"]) -> None:
         """Run the draft at many doses, or with many ranges of layers held."""

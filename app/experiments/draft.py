@@ -41,6 +41,7 @@ class Draft:
     other: int = 0  # the trace of the counterfactual prompt
     share: float = 0.8
     method: str = "greedy"
+    paraphrases: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """Plain JSON values: `read_draft` gives the same again."""
@@ -63,8 +64,9 @@ def read_draft(stored: Any) -> Draft:
         layers = stored["settings"]["layers"]
         settings = Settings(**{**stored["settings"], "layers": None if layers is None else tuple(map(int, layers))})
         changes = tuple(read_change(one) for one in stored["changes"])
-        return Draft(**{**stored, "changes": changes, "settings": settings})
-    except (KeyError, TypeError, ValueError):
+        paraphrases = tuple(str(one) for one in stored.get("paraphrases", ()))
+        return Draft(**{**stored, "changes": changes, "settings": settings, "paraphrases": paraphrases})
+    except (AttributeError, KeyError, TypeError, ValueError):
         return Draft()
 
 
@@ -81,6 +83,19 @@ def change_of(graph: AttributionGraph, node: int) -> Change | None:
     layer, position = int(graph.layer[node]), int(graph.position[node])
     index = int(graph.feature[node]) if kind == "feature" else 0
     return Change(kind, layer, position, index, "ablate")
+
+
+def head_change(graph: AttributionGraph, changes: Sequence[Change], node: int) -> Change:
+    """The ablation of an attention head, which no node stands for: of a node's layer and token, or of the last token.
+
+    The first head there that is not changed yet.
+    """
+    layer, position = (int(graph.layer[node]), int(graph.position[node])) if node >= 0 else (-1, -1)
+    layer = min(max(layer, 0), graph.n_layers - 1)
+    position = position if 0 <= position < len(graph.tokens) else len(graph.tokens) - 1
+    there = {key_of(one) for one in changes}
+    head = next(at for at in range(len(there) + 1) if ("head", layer, position, at) not in there)
+    return Change("head", layer, position, head, "ablate")
 
 
 def node_of(graph: AttributionGraph, kind: str, layer: int, position: int, index: int) -> int:

@@ -25,6 +25,8 @@ from app.experiments.circuit_form import CircuitForm
 from app.experiments.circuit_view import CircuitView
 from app.experiments.desk import ExperimentDesk, Shown
 from app.experiments.matrix_view import MatrixView
+from app.experiments.paraphrases_box import ParaphrasesBox
+from app.experiments.paraphrases_view import ParaphrasesView
 from app.experiments.search_view import SearchView
 from app.experiments.settings_form import SettingsForm
 from app.experiments.sweep_view import SweepView
@@ -37,10 +39,12 @@ from engine.graphs.visible_text import visible_text
 
 CHANGE_BAR = (
     "experiment.change",
+    "experiment.head",
     "experiment.remove",
     "experiment.clear",
     "experiment.run",
     "experiment.text",
+    "experiment.paraphrases",
     "experiment.doses",
     "experiment.layers",
 )
@@ -75,6 +79,7 @@ class ExperimentPage(QSplitter):
         self.setChildrenCollapsible(False)
         self.desk, self.registry = desk, registry
         self.changes, self.form = ChangesList(desk), SettingsForm(desk)
+        self.paraphrases = ParaphrasesBox(desk)
         self.circuit = CircuitForm(desk)
         self._inner: list[QWidget] = []
         self.obstacle = MutedLabel("", wrap=True)
@@ -86,6 +91,7 @@ class ExperimentPage(QSplitter):
         self.views: dict[str, QWidget] = {
             "intervention": ChangeView(desk),
             "text": TextView(),
+            "paraphrases": ParaphrasesView(),
             "circuit": CircuitView(),
             "search": SearchView(),
             "doses": SweepView("doses"),
@@ -114,7 +120,7 @@ class ExperimentPage(QSplitter):
     def _left(self) -> QTabWidget:
         left = QTabWidget()
         left.setDocumentMode(True)
-        left.addTab(self._part(CHANGE_BAR, self.obstacle, self.changes, self.form), "Change")
+        left.addTab(self._part(CHANGE_BAR, self.obstacle, self.changes, self.form, self.paraphrases), "Change")
         left.addTab(self._part(CIRCUIT_BAR, self.circuit), "Circuit")
         left.setTabToolTip(0, "Change nodes of this graph and run the model again")
         left.setTabToolTip(1, "Test the pinned circuit, or find one")

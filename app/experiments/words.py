@@ -58,6 +58,12 @@ CONTROLS_TIP = (
     "p = (1 + sets that do as much) / (sets + 1). 0: none, and then it is no evidence. At least 100."
 )
 TOKENS_TIP = "How many tokens to generate with the change and without it."
+PARAPHRASES_TIP = (
+    "Other ways to ask the same, one a line, at least two. “Run on paraphrases” makes the same change where they have "
+    "the same words, and gives the mean over all prompts with its range: does it hold for what is asked, or for these "
+    "words only?"
+)
+HEAD_TIP = "An attention head, by layer and number; what it puts out is changed at its token."
 SAMPLED_TIP = "0: greedy, always the likeliest token. Else so many runs, each with its own seed, beginning with “Seed”."
 SEED_TIP = "What random controls and sampled tokens are drawn from: the same seed gives the same ones again."
 TEMPERATURE_TIP = "Logits are divided by this before a token is drawn: below 1 is bolder, above 1 more varied."
@@ -71,12 +77,12 @@ EVIDENCE: dict[Status, tuple[str, str]] = {
     ),
     "intervention": (
         "supported by intervention",
-        "Random changes that are like it do significantly less. Run it with another seed, or on another prompt, to "
-        "replicate it.",
+        "Random changes that are like it do significantly less, on one prompt. Run it on paraphrases, or on another "
+        "trace with the same number watched, to replicate it; another seed alone draws other random changes only.",
     ),
-    "replicated": ("replicated", "Supported by interventions with other random changes, or on another prompt, too."),
-    "contradicted": ("not borne out", "Random changes that are like it move the output as much."),
-    "unclear": ("unclear", "What was run does not speak clearly for or against it."),
+    "replicated": ("replicated", "Supported by interventions on two prompts or more, in the same direction."),
+    "contradicted": ("not borne out", "Random changes that are like it move the output as much as it does."),
+    "unclear": ("unclear", "What was run speaks for it in part, and in part against it."),
 }
 ABLATED: tuple[tuple[str, str, str], ...] = (
     ("mean", "To their mean", "Features are ablated to their mean over the built-in text."),
@@ -104,6 +110,7 @@ KINDS: dict[str, str] = {
     "doses": "doses",
     "layers": "ranges of layers",
     "matrix": "matrix of groups",
+    "paraphrases": "change on paraphrases",
     "verify": "verification",
 }
 

@@ -143,6 +143,26 @@ def sweep_change(
     return record_sweep(case, spec, sweep(case, spec, part(progress, OPENING, 1), cancel), asked.features, title)
 
 
+def run_on_paraphrases(
+    state: EngineState, asked: Asked, draft: Draft, title: str, progress: Progress, cancel: threading.Event
+) -> Record:
+    """Make the same change on the prompt and on its paraphrases."""
+    from engine.interventions.paraphrases import ParaphrasesSpec, on_paraphrases, record_paraphrases
+    from engine.models.prompt import Prompt
+
+    case = open_case(state, asked, part(progress, 0, OPENING), cancel)
+    said = asked.spec.prompt
+    encode = case.model.tokenizer.encode
+    prompts = tuple(
+        # Token ids given directly had no BOS added; a paraphrase is text.
+        tuple(encode(Prompt(text) if said.token_ids is not None else replace(said, text=text)))
+        for text in draft.paraphrases
+    )
+    spec = ParaphrasesSpec(draft.changes, prompts, draft.settings, draft.controls, draft.seed)
+    result = on_paraphrases(case, spec, part(progress, OPENING, 1), cancel)
+    return record_paraphrases(case, spec, result, asked.features, title)
+
+
 def measure_groups(
     state: EngineState,
     asked: Asked,

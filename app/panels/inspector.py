@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Slot
-from PySide6.QtWidgets import QFormLayout, QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFormLayout, QGridLayout, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from app.commands import Edits, Registry
 from app.effects import EffectsDesk
@@ -40,6 +40,7 @@ class InspectorPanel(QWidget):
     ) -> None:
         super().__init__(parent)
         self.session, self.effects_desk, self.edits = session, effects, edits
+        self._registry = registry
         self.runs = runs = effects.runs
         self.banner = Banner("inspector")
         self.banner.helpRequested.connect(registry.run)
@@ -85,6 +86,11 @@ class InspectorPanel(QWidget):
         column.addWidget(self.where)
         column.addWidget(self.label_line)
         column.addLayout(self.facts)
+        self.change = QToolButton()
+        self.change.setDefaultAction(self._registry.action("experiment.change"))
+        self.change.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.change.setAccessibleName("Change this in an experiment")
+        column.addWidget(self.change)
         self.effects_title = Heading("Logit effects")
         self.effects_title.setToolTip(
             tip(

@@ -90,7 +90,7 @@ class StartPage(QWidget):
         column.addWidget(self.recent)
         column.addWidget(self.no_recent)
         row = QHBoxLayout()
-        for command in ("file.open", "file.new", "help.guide"):
+        for command in ("file.open", "file.sample", "file.new", "help.guide"):
             action = registry.action(command)
             push = QPushButton(action.command.words)
             push.setToolTip(action.toolTip())

@@ -16,7 +16,6 @@ from app.experiments.draft import read_draft
 from app.window import MainWindow
 from engine.graphs import AttributionGraph, NodeKind
 from engine.models.language_model import LanguageModel
-from engine.projects import Project
 from tests.app.test_window_with_model import SECONDS, ready, type_prompt, wait_until_idle
 
 __all__ = ["ready"]
@@ -105,18 +104,16 @@ def test_a_feature_is_ablated_measured_kept_and_run_again(
     assert page.held.text().startswith("The result held")
     # Read in another window that never loads the model.
     assert session.project is not None
-    number, path = desk.rows()[0].id, session.project.path
+    number, path, word = desk.rows()[0].id, session.project.path, page.evidence.text()
     session.set_project(None)
     assert desk.rows() == []
-    with Project.open(path) as project:
-        project.experiments.judge(number, "unclear")
     session.open_project(path)
     assert desk.draft.changes == (change,)
     window.investigation.tree.go_to(window.session.project.tree.entries()[1].ref)  # type: ignore[union-attr]
     window.registry.run("project.open")
     assert desk.shown is not None
     assert desk.shown.number == number
-    assert page.evidence.text() == "unclear"
+    assert page.evidence.text() == word
     assert rows(view.before_after.facts) == [[name, *values] for name, values in facts.items()]
 
 
@@ -203,6 +200,81 @@ def test_a_value_is_swapped_in_from_another_trace(ready: MainWindow, qtbot: QtBo
     assert not view.controls.plot.isVisibleTo(view.controls)
 
 
+@pytest.mark.command("experiment.paraphrases")
+def test_a_change_is_made_on_paraphrases(ready: MainWindow, qtbot: QtBot) -> None:
+    window = ready
+    graph = traced(window, qtbot, "The capital of Texas is")
+    page, desk = window.area.experiments, window.experiments
+    texas = next(at for at, text in enumerate(graph.tokens) if "Texas" in text)
+    window.session.select(features(graph, 1, at=texas)[0])
+    window.registry.run("experiment.change")
+    assert not window.registry.action("experiment.paraphrases").isEnabled()
+    page.paraphrases.box.setPlainText("The capital city of Texas is\n\nTexas, whose capital is\n")
+    assert desk.draft.paraphrases == ("The capital city of Texas is", "Texas, whose capital is")
+    page.form.controls.setValue(100)
+    # The second one begins with the word, so that its token is another one.
+    window.registry.run("experiment.paraphrases")
+    qtbot.waitUntil(lambda: not window.host.busy, timeout=SECONDS)
+    assert "has no token ' Texas'" in window.area.banner.sentence.text()
+    page.paraphrases.box.setPlainText("The capital city of Texas is\nPeople say the capital of Texas is")
+    result = run(window, qtbot, "experiment.paraphrases")
+    table = rows(page.views["paraphrases"].table)  # type: ignore[attr-defined]
+    assert [row[0].count("Texas") for row in table] == [1, 1, 1, 0]
+    own = result["prompts"][0]
+    assert own["changed"] == result["changed"] and tuple(own["token_ids"]) == graph.token_ids
+    mean = np.mean([one["changed"] - one["recorded"] for one in result["prompts"]])
+    assert result["change"]["mean"] == pytest.approx(mean)
+    said = {"supported": ("replicated", "supported by intervention"), "contradicted": ("not borne out",)}
+    assert page.evidence.text() in (*said.get(result["evidence"], ()), "unclear")
+    # Kept with the trace, as everything that is set up.
+    project, trace = window.session.project, window.session.trace_id
+    assert project is not None
+    assert read_draft(project.setting(f"experiment/{trace}")) == desk.draft
+    window.registry.run("experiment.again")
+    qtbot.waitUntil(lambda: not window.host.busy, timeout=SECONDS)
+    assert page.held.text().startswith("The result held")
+
+
+@pytest.mark.command("experiment.head")
+def test_a_head_is_chosen_and_ablated(ready: MainWindow, smollm: LanguageModel, qtbot: QtBot) -> None:
+    window = ready
+    graph = traced(window, qtbot, "The capital of Texas is")
+    page, desk = window.area.experiments, window.experiments
+    node = features(graph, 1)[0]
+    window.session.select(node)
+    window.registry.run("experiment.head")
+    (change,) = desk.draft.changes
+    assert (change.kind, change.layer, change.position) == ("head", int(graph.layer[node]), int(graph.position[node]))
+    window.registry.run("experiment.head")
+    assert [one.index for one in desk.draft.changes] == [0, 1]
+    assert page.changes.heads.isHidden(), "two of them are edited"
+    page.changes.tree.topLevelItem(1).setSelected(True)
+    assert not page.changes.heads.isHidden()
+    page.changes.heads.head.setValue(0)
+    assert [one.index for one in desk.draft.changes] == [0, 1], "that one is changed already"
+    window.registry.run("experiment.remove")
+    heads = page.changes.heads
+    heads.layer.setValue(12)
+    heads.head.setValue(99)
+    heads.at.setCurrentIndex(4)
+    heads.at.activated.emit(4)
+    page.form.controls.setValue(0)
+    window.registry.run("experiment.run")
+    qtbot.waitUntil(lambda: not window.host.busy, timeout=SECONDS)
+    assert "L12/P4/H99 does not exist: layer 12 has the heads 0 to 8" in window.area.banner.sentence.text()
+    heads.head.setValue(3)
+    assert rows(page.changes.tree)[0] == ["L12 · head 3", "ablated", window_token_at(graph, 4)]
+    result = run(window, qtbot, "experiment.run")
+    from engine.dictionaries import load_features
+    from engine.interventions import Change, intervene
+
+    recording = smollm.recordings.record(smollm.weights, graph.token_ids, first_position=1)
+    by_hand = intervene(smollm, recording, load_features("neurons", smollm), [[Change("head", 12, 4, 3, "ablate")]])
+    target = int(graph.feature[graph.of_kind(NodeKind.LOGIT)[0]])
+    logits = by_hand.logits[0, 0].astype(np.float64)
+    assert result["changed"] == pytest.approx(float(logits[target] - logits.mean()), abs=1e-4)
+
+
 # ---- without the model -------------------------------------------------------------------------------------------
 
 
@@ -262,7 +334,27 @@ def test_the_next_experiment_is_set_up_and_kept_with_its_trace(
 
 
 def window_token(graph: AttributionGraph, node: int) -> str:
-    return graph.tokens[int(graph.position[node])].replace(" ", "␣")
+    return window_token_at(graph, int(graph.position[node]))
+
+
+def window_token_at(graph: AttributionGraph, position: int) -> str:
+    return graph.tokens[position].replace(" ", "␣")
+
+
+def test_the_inspector_begins_an_experiment(open_window: MainWindow, graph: AttributionGraph, qtbot: QtBot) -> None:
+    window, (node,) = open_window, features(open_window.session.graph, 1)  # type: ignore[arg-type]
+    window.session.select(node)
+    button = window.inspector.change
+    window.registry.refresh_now()
+    assert button.isVisible() and button.isEnabled()
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    assert [change.name for change in window.experiments.draft.changes] == [
+        f"L{graph.layer[node]}/P{graph.position[node]}/F{graph.feature[node]}"
+    ]
+    assert window.area.is_in_front(window.area.experiments)
+    window.session.select(int(graph.of_kind(NodeKind.LOGIT)[0]))
+    window.registry.refresh_now()
+    assert not button.isEnabled(), "a logit is what answers"
 
 
 def stored(graph: AttributionGraph, node: int) -> dict[str, Any]:
@@ -333,16 +425,15 @@ def test_a_kept_experiment_is_read_and_its_points_select_their_nodes(
     keep(window, {**stored(graph, node), "points": "damaged"})
     desk.show(desk.rows()[-1].id)
     assert "cannot be shown" in page.hint.text()
-    # The same claim with other random changes is replicated.
+    # The same claim with other random changes is as it was; on another prompt it is replicated.
     change = {"kind": "feature", "layer": 1, "position": 2, "index": 3, "how": "flip", "value": 1.0}
-    seeds = [
-        keep(window, stored(graph, node), settings={"experiment": {"changes": [change], "seed": seed}})
-        for seed in (0, 1)
-    ]
-    desk.show(seeds[0])
-    assert page.evidence.text() == "replicated"
+    for tokens, seed, word in (([1, 2], 0, "supported by intervention"), ([1, 2], 1, "supported by intervention"),
+                               ([1, 3], 1, "replicated")):  # fmt: skip
+        result = {**stored(graph, node), "provenance": {"token_ids": tokens}}
+        desk.show(keep(window, result, settings={"experiment": {"changes": [change], "seed": seed}}))
+        assert page.evidence.text() == word
     refs = [entry.ref for entry in window.session.project.tree.entries() if entry.ref.table == "experiment"]  # type: ignore[union-attr]
-    assert window.tree_edits.delete(refs[-2:])
+    assert window.tree_edits.delete(refs[-3:])
     # What is deleted is shown no longer, and comes back with undo.
     desk.show(first)
     assert window.session.project is not None

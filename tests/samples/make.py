@@ -2,12 +2,13 @@
 
 Each holds one trace on neurons, the circuit that the search found (pinned), and two experiments: the search, and the
 test of the circuit against 999 random sets. Nothing is chosen by hand but the prompt, its target and the settings
-below, which are the same for all. `--table` only writes docs/samples.md from the projects that are there.
+below, which are the same for all. `--table` writes docs/samples.md and samples.json from the projects that are there.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -28,6 +29,7 @@ from engine.tracing.spec import Prompt, Target, TraceSpec
 REPOSITORY = Path(__file__).parent.parent.parent
 FOLDER = REPOSITORY / "resources" / "samples"
 TABLE = REPOSITORY / "docs" / "samples.md"
+INDEX = FOLDER / "samples.json"
 SMOL, GEMMA = "SmolLM2-135M-Instruct", "Gemma-3-270m"
 # Small enough to ship: the graph's nodes are what the circuit is searched among.
 NODES, EDGE_MASS, SHARE, CONTROLS = 300, 0.9, 0.8, 999
@@ -151,6 +153,25 @@ def write_table(folder: Path, path: Path) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def write_index(folder: Path, path: Path) -> None:
+    """resources/samples/samples.json, which the window lists them from, from the projects."""
+    found = []
+    for sample in SAMPLES:
+        circuit = figures(folder / f"{sample.name}.loupe")["circuit"]
+        found.append(
+            {
+                "name": sample.name,
+                "prompt": sample.prompt,
+                "says": sample.token,
+                "model": sample.model,
+                "circuit": circuit["size"],
+                "universe": circuit["universe"],
+                "p": circuit["necessity"]["p"],
+            }
+        )
+    path.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Make those named, or all, and the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -163,6 +184,7 @@ def main() -> None:
             sys.stdout.write(f"{path.name}: {path.stat().st_size:,} bytes; {figures(path)['circuit']['sentence']}\n")
             sys.stdout.flush()
     write_table(FOLDER, TABLE)
+    write_index(FOLDER, INDEX)
 
 
 if __name__ == "__main__":

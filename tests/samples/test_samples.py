@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from app.samples import load_sample_projects
 from engine.graphs.graph import NodeKind
 from engine.interventions.baselines import baseline_of
 from engine.interventions.case import open_case
@@ -15,7 +16,18 @@ from engine.interventions.circuit_evidence import read_circuit
 from engine.interventions.measure import measure
 from engine.models.language_model import LanguageModel
 from engine.projects import Project
-from tests.samples.make import CONTROLS, FOLDER, NECESSARY_P, SAMPLES, TABLE, Sample, figures, write_table
+from tests.samples.make import (
+    CONTROLS,
+    FOLDER,
+    INDEX,
+    NECESSARY_P,
+    SAMPLES,
+    TABLE,
+    Sample,
+    figures,
+    write_index,
+    write_table,
+)
 
 LARGEST_BYTES, ALL_BYTES = 300 * 1024, 3 * 2**20
 
@@ -58,6 +70,14 @@ def test_samples_are_small_and_about_nobodys_machine() -> None:
 def test_the_table_is_what_the_projects_hold(tmp_path: Path) -> None:
     write_table(FOLDER, tmp_path / "samples.md")
     assert (tmp_path / "samples.md").read_text(encoding="utf-8") == TABLE.read_text(encoding="utf-8")
+
+
+def test_what_the_window_lists_is_what_the_projects_hold(tmp_path: Path) -> None:
+    write_index(FOLDER, tmp_path / "samples.json")
+    assert (tmp_path / "samples.json").read_text(encoding="utf-8") == INDEX.read_text(encoding="utf-8")
+    assert [one.name for one in load_sample_projects()] == [one.name for one in SAMPLES]
+    for one in load_sample_projects():
+        assert one.needed == (figures(FOLDER / f"{one.name}.loupe")["circuit"]["necessity"]["p"] < NECESSARY_P)
 
 
 def test_a_sample_measured_again_gives_its_figures(smollm: LanguageModel) -> None:
