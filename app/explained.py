@@ -81,7 +81,6 @@ MEANING = {
     ),
     "Prompt": "The text whose next token is explained; Enter traces, Shift+Enter begins a new line (Ctrl+L)",
     "Recent projects": "Projects that you opened or saved lately; a click opens one",
-    "Sample projects": "Projects that come with the program; Enter opens a copy of the one in hand",
     "Search labels, notes and titles of this project": "List what holds the words you type, anywhere in this project",
     "Similar features": "Features of this graph that write or receive nearly the same; a click selects one",
     "Suggested pins and groups": "Previews to accept or reject one by one; nothing is changed before",

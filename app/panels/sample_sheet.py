@@ -8,7 +8,7 @@ from PySide6.QtCore import Slot
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QVBoxLayout, QWidget
 
 from app.experiments.tables import Figures
-from app.panels.plain import Hint
+from app.panels.plain import Hint, tip
 from app.samples import SampleProject
 from engine.graphs.visible_text import visible_text
 
@@ -48,6 +48,7 @@ class SampleSheet(QDialog):
                 for one in samples
             ]
         )
+        self.table.setToolTip(tip("Projects that come with the program; Enter opens a copy of the one in hand"))
         self.table.choose(0)
         kinds = QDialogButtonBox.StandardButton
         buttons = QDialogButtonBox(kinds.Open | kinds.Cancel)

@@ -49,6 +49,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # Everything a person can be asked in a dialog, by its name in `Ask`.
 DIALOGS = (
     "open_project",
+    "sample",
     "save_file",
     "open_folder",
     "open_file",

@@ -184,6 +184,7 @@ class Soak:
 
         return {
             "open_project": sometimes(lambda: self.folder / "k.loupe"),
+            "sample": lambda parent, samples: die.choice((None, *samples)),
             "save_file": sometimes(some_file),
             "open_folder": sometimes(lambda: self.folder),
             "open_file": sometimes(some_file),

@@ -7,8 +7,8 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt, QTimer
-from PySide6.QtWidgets import QApplication, QPushButton
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QPushButton
 from pytestqt.qtbot import QtBot
 
 from app.dialogs import Ask
@@ -78,20 +78,16 @@ def test_a_sample_is_run_again_and_held(
 
 
 def test_the_sheet_opens_the_row_in_hand(window: MainWindow, qtbot: QtBot) -> None:
-    chosen = []
-
-    def answer() -> None:
-        sheet = QApplication.activeModalWidget()
-        assert isinstance(sheet, SampleSheet)
-        assert sheet.table.topLevelItemCount() == len(SAMPLES)
-        words = [sheet.table.topLevelItem(at).text(4) for at in range(len(SAMPLES))]  # type: ignore[union-attr]
-        assert words == ["yes" if one.needed else "not shown" for one in SAMPLES]
-        sheet.table.choose(2)
-        qtbot.keyClick(sheet.table, Qt.Key.Key_Return)
-
-    QTimer.singleShot(0, answer)
-    chosen.append(Ask.sample(window, SAMPLES))
-    assert chosen == [SAMPLES[2]]
+    sheet = SampleSheet(SAMPLES, window)
+    qtbot.addWidget(sheet)
+    sheet.open()
+    table = sheet.table
+    words = [table.topLevelItem(at).text(4) for at in range(table.topLevelItemCount())]  # type: ignore[union-attr]
+    assert words == ["yes" if one.needed else "not shown" for one in SAMPLES]
+    table.choose(2)
+    with qtbot.waitSignal(sheet.accepted):
+        qtbot.keyClick(table, Qt.Key.Key_Return)
+    assert sheet.chosen == 2
 
 
 def test_the_start_page_offers_them_and_says_why_one_cannot_be_copied(
