@@ -79,18 +79,19 @@ def tidy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     if request.path.parent != HERE:
         yield
         return
-    started: list[tuple[weakref.ref[Any], str]] = []
+    # By object, where it was started last: what is started thousands of times is not a leak of the window's.
+    started: dict[int, tuple[weakref.ref[Any], str]] = {}
     thread_start, timer_start = QThread.start, QTimer.start
 
     def where() -> str:
         return "".join(traceback.format_stack(sys._getframe(2), limit=3))
 
     def start_thread(self: QThread, *arguments: Any) -> None:
-        started.append((weakref.ref(self), where()))
+        started[id(self)] = (weakref.ref(self), where())
         thread_start(self, *arguments)
 
     def start_timer(self: QTimer, *arguments: Any) -> None:
-        started.append((weakref.ref(self), where()))
+        started[id(self)] = (weakref.ref(self), where())
         timer_start(self, *arguments)
 
     monkeypatch.setattr(QThread, "start", start_thread)
@@ -101,7 +102,7 @@ def tidy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     yield
     left = [
         place
-        for reference, place in started
+        for reference, place in started.values()
         if (thing := reference()) is not None
         and shiboken6.isValid(thing)
         and (thing.isRunning() if isinstance(thing, QThread) else thing.isActive())
