@@ -198,7 +198,7 @@ class MainWindow(QMainWindow):
             dock.setFloating(False)
             self.addDockWidget(area, dock)
             dock.show()
-        self.addDockWidget(RIGHT, self._docks["guide"])
+        self.tabifyDockWidget(self._docks["investigation"], self._docks["guide"])
         self._docks["guide"].hide()
         left, right = ("investigation", "circuit"), ("inspector", "connections")
         scale = self.look.text_scale() ** SIDE_GROWTH
@@ -432,7 +432,7 @@ class MainWindow(QMainWindow):
         HelpSheet(self.registry, self).open()
 
     def show_guide(self) -> None:
-        """Show the first steps, above the other panels of the right side."""
+        """Show the first steps, in the place of the investigation, which stays behind its tab."""
         self.show_dock("guide")
 
     def show_glossary(self) -> None:

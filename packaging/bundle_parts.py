@@ -51,9 +51,10 @@ _UNWANTED = re.compile(
     r"""
     (^|/)tests?/                                        # the tests of others
     | ^torch/(include|share|test)/
+    | ^torch/lib/lib(torchbind_test|jitbackend_test|backend_with_compiler|aoti_custom_ops)
     | ^PySide6/(Qt/)?translations/
     | ^PySide6/(Qt/)?qml/
-    | (lib)?Qt6?(Qml|Quick|Pdf|VirtualKeyboard|Sql|Test|Designer|3D|WebEngine)\w*[.\d]*\.(so|dll|dylib)
+    | (lib)?Qt6?(Qml|Quick|Pdf|EglF|VirtualKeyboard|Sql|Test|Designer|3D|WebEngine)\w*[.\d]*\.(so|dll|dylib)
     | /plugins/(virtualkeyboard|platforminputcontexts/libqtvirtualkeyboard|sqldrivers|qmltooling|networkinformation|tls)
     | /plugins/platforms/libq(eglfs|linuxfb|minimalegl|vnc|vkkhrdisplay)
     | /plugins/egldeviceintegrations/

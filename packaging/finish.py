@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 import tarfile
 from collections import Counter
@@ -10,7 +11,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).parent
-LISTED = 8
+LISTED = 15
+# Libraries of Python and of compiled packages carry tables for debuggers. Those of torch and Qt come without, and those
+# that a wheel's repair tool has changed (numpy.libs) do not survive `strip`.
+_STRIPPED = ("*.so", "libpython*.so*")
+_LEFT_AS_THEY_ARE = ("torch", "PySide6", "shiboken6", "numpy.libs")
 
 
 def add_platform_files(bundle: Path) -> None:
@@ -26,6 +31,21 @@ def add_platform_files(bundle: Path) -> None:
         shutil.copy(HERE / "linux" / "install.sh", bundle)
     elif sys.platform == "win32":
         shutil.copy(HERE / "windows" / "associate.ps1", bundle)
+
+
+def strip_tables(bundle: Path) -> int:
+    """Take the debuggers' tables out of libraries, where the tool for it is there; bytes saved."""
+    tool = shutil.which("strip")
+    if tool is None or not sys.platform.startswith("linux"):
+        return 0
+    inside = bundle / "_internal"
+    found = {
+        path for pattern in _STRIPPED for path in inside.rglob(pattern) if path.is_file() and not path.is_symlink()
+    }
+    libraries = [path for path in sorted(found) if path.relative_to(inside).parts[0] not in _LEFT_AS_THEY_ARE]
+    before = sum(path.stat().st_size for path in libraries)
+    subprocess.run([tool, "--strip-debug", *map(str, libraries)], check=True)
+    return before - sum(path.stat().st_size for path in libraries)
 
 
 def weigh(bundle: Path) -> str:
@@ -54,6 +74,7 @@ def main() -> None:
     """Finish the bundle named on the command line; `--pack` makes the archive too."""
     bundle = Path(sys.argv[1])
     add_platform_files(bundle)
+    strip_tables(bundle)
     sys.stdout.write(weigh(bundle) + "\n")
     if "--pack" in sys.argv:
         packed = pack(bundle)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Signal, Slot
+from PySide6.QtCore import QSize, QTimer, Signal, Slot
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from app.guide import STEPS, Guide, Step
 from app.panels.plain import Heading, MutedLabel, PlainLabel, tip
@@ -82,6 +82,9 @@ class GuidePanel(QWidget):
         self.again.clicked.connect(guide.again)
         column.addWidget(self.again)
         column.addStretch(1)
+        # The open step is brought into view once it has its new height.
+        self._aim = QTimer(self, singleShot=True, interval=0)
+        self._aim.timeout.connect(self._show_following)
         guide.changed.connect(self.refresh)
         theme_watcher().changed.connect(self.refresh)
         self.refresh()
@@ -92,9 +95,19 @@ class GuidePanel(QWidget):
         self.guide.begin()
 
     @Slot()
+    def _show_following(self) -> None:
+        row = next((one for one in self.rows if one.step is self.guide.following), None)
+        above = self.parentWidget()
+        while above is not None and not isinstance(above, QScrollArea):
+            above = above.parentWidget()
+        if row is not None and above is not None:
+            above.ensureWidgetVisible(row, 0, 0)
+
+    @Slot()
     def refresh(self) -> None:
         """Show what is done and what comes next."""
         following, done = self.guide.following, len(self.guide.done)
+        self._aim.start()
         for row in self.rows:
             row.show_state(row.step.id in self.guide.done, row.step is following)
         self.state.setText(
