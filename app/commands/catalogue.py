@@ -204,7 +204,7 @@ def _help(window: MainWindow) -> list[Command]:
             window.show_guide,
             (),
             "info",
-            tip="Eight steps that tick as you do them: trace, read, group, test",
+            tip="Nine steps that tick as you do them: trace, read, group, test",
         ),
         Command(
             "help.glossary",

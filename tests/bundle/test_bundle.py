@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import time
@@ -101,3 +102,41 @@ def test_a_person_traces_pins_saves_and_finds_it_again(
     assert contents() == before, "the program wrote into its own folder"
     with capsys.disabled():
         print(f"\nfrom the click to the window: {cold:.1f} s, with a project {warm:.1f} s")  # noqa: T201
+
+
+def test_a_new_person_gets_from_the_guide_to_a_labelled_and_tested_circuit_of_their_own_prompt(
+    screen: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the first steps say is what is pressed here; the guide itself says that each was done."""
+
+    def held() -> Path | None:
+        return next(iter(tmp_path.rglob("*.loupe")), None)
+
+    def done() -> str:
+        settings = next(iter(tmp_path.rglob("window.ini")), None)
+        found = re.search(r"^done=(.*)$", settings.read_text(), re.MULTILINE) if settings else None
+        return found[1].strip('"') if found else ""
+
+    program = Program(BUNDLE, tmp_path, screen)
+    program.window("Circuit Loupe")
+    program.keys("ctrl+k")
+    program.type("First steps")
+    program.keys("Return", "ctrl+l")
+    program.type("The capital of France is")
+    program.keys("Return")
+    until(lambda: counted(held(), "trace") == 1, "a trace in the project")
+    until(lambda: done() == "trace", "the first tick")
+    program.keys("ctrl+2", "Down", "Down", "ctrl+1", "Down", "p", "Up", "p")
+    until(lambda: counted(held(), "pin") == 2, "two pins in the project")
+    program.keys("l")
+    program.type("raises capitals")
+    program.keys("Return")
+    until(lambda: counted(held(), "label") == 1, "a label in the project")
+    labelled = time.monotonic() - program.began
+    program.keys("ctrl+1", "x", "ctrl+r")
+    until(lambda: counted(held(), "experiment") == 1, "an experiment in the project")
+    until(lambda: done() == "trace,feature,follow,pin,label,experiment", "six ticks")
+    program.keys("ctrl+q")
+    assert program.end() == 0
+    with capsys.disabled():
+        print(f"\nfrom the start to a labelled circuit of an own prompt: {labelled:.1f} s of a script")  # noqa: T201
