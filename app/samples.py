@@ -1,28 +1,15 @@
-<<<<<<< HEAD
 """Prompts that a first visitor can run with one click, and projects to read; tests ask whether they say what is so."""
-=======
-"""What comes with the program to try: prompts to run with one click, and finished projects to read.
-
-Each prompt says what the model really answers; a test asks it. How the projects were made: docs/samples.md.
-"""
->>>>>>> f9f5a09 (The finished examples open from the start page, as copies; the first steps have room; the bundle is 40 MB smaller)
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from importlib.resources import files
-<<<<<<< HEAD
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 # A circuit is called needed below this.
 NEEDED_P = 0.01
-=======
-from pathlib import Path
-
-from engine.projects import SUFFIX, Project
->>>>>>> f9f5a09 (The finished examples open from the start page, as copies; the first steps have room; the bundle is 40 MB smaller)
 
 
 @dataclass(frozen=True)
@@ -48,7 +35,6 @@ def load_samples() -> Samples:
 
 
 @dataclass(frozen=True)
-<<<<<<< HEAD
 class SampleProject:
     """A project that ships with the program: a traced prompt, its circuit, and what was measured of it."""
 
@@ -89,20 +75,3 @@ def load_sample_projects() -> tuple[SampleProject, ...]:
 
 def _folder() -> Traversable:
     return files("resources") / "samples"
-=======
-class Example:
-    """A finished project: what was traced, and its file, which is never written to."""
-
-    title: str
-    path: Path
-
-
-def load_examples() -> list[Example]:
-    """The projects of resources/samples, by what they are called."""
-    folder = Path(str(files("resources"))) / "samples"
-    found = []
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
-        with Project.open(path, read_only=True) as project:
-            found.append(Example(project.traces()[0].title, path))
-    return found
->>>>>>> f9f5a09 (The finished examples open from the start page, as copies; the first steps have room; the bundle is 40 MB smaller)

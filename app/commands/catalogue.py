@@ -43,13 +43,8 @@ def _file(window: MainWindow) -> list[Command]:
     return [
         Command("file.new", "&New investigation", FILE, files.new, ("Ctrl+N",), "new"),
         Command("file.open", "&Open…", FILE, files.open, ("Ctrl+O",), "open", tip="Open a project"),
-<<<<<<< HEAD
         Command("file.sample", "Open a sa&mple project…", FILE, files.open_sample, (), "open",
                 tip="Traced prompts with their circuits and what was measured of them; a copy is opened"),
-=======
-        Command("file.open_example", "Open an e&xample…", FILE, files.open_example, (), "open",
-                tip="Open a finished project that comes with the program: a trace, its circuit and how it was tested"),
->>>>>>> f9f5a09 (The finished examples open from the start page, as copies; the first steps have room; the bundle is 40 MB smaller)
         Command("file.reopen", "Open w&hat was open", FILE, window.settings.open_left, (), "history",
                 window.settings.has_left, tip="Open the project that was open when the program ended unexpectedly"),
         Command("file.save_as", "Save &as…", FILE, files.save_as, ("Ctrl+Shift+S",), "save", section=1,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,15 +9,11 @@ from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
 
 from app.dialogs import Ask
-<<<<<<< HEAD
 from app.samples import load_sample_projects
-=======
-from app.samples import load_examples
->>>>>>> f9f5a09 (The finished examples open from the start page, as copies; the first steps have room; the bundle is 40 MB smaller)
 from app.session import SAVE_ELSEWHERE
 from app.unsaved import is_unsaved, new_unsaved_path
 from engine.errors import LoupeError
-from engine.places import log_file, unsaved_folder
+from engine.places import log_file
 from engine.projects import DamagedProjectError, Project
 
 if TYPE_CHECKING:
@@ -60,7 +55,6 @@ class ProjectFiles:
         if path is not None:
             self.open_path(path)
 
-<<<<<<< HEAD
     def open_sample(self) -> None:
         """Ask which sample project to open, and open a copy of it."""
         sample = Ask.sample(self.window, load_sample_projects())
@@ -75,26 +69,6 @@ class ProjectFiles:
             self.session.report_problem(self._place, sentence, "file.sample")
             return
         self.open_path(path)
-=======
-    def open_example(self) -> None:
-        """Ask which finished example to look at, and open a copy of it that may be changed."""
-        examples = load_examples()
-        question = "Each has a trace, the circuit that was found, and its test:"
-        number = Ask.choice(self.window, "Open an example", question, [one.title for one in examples])
-        if number is None:
-            return
-        try:
-            copy = new_unsaved_path()
-            shutil.copyfile(examples[number].path, copy)
-        except OSError as error:
-            reason = error.strerror or "it cannot be written"
-            sentence = (
-                f"The example cannot be copied to {unsaved_folder()} ({reason}); make room there, or choose Open."
-            )
-            self.session.report_problem(self._place, sentence, "file.open")
-            return
-        self.open_path(copy)
->>>>>>> f9f5a09 (The finished examples open from the start page, as copies; the first steps have room; the bundle is 40 MB smaller)
 
     def open_path(self, path: Path) -> bool:
         """Open a project; False, and a sentence in the window, where it cannot be."""

@@ -90,11 +90,7 @@ class StartPage(QWidget):
         column.addWidget(self.recent)
         column.addWidget(self.no_recent)
         row = QHBoxLayout()
-<<<<<<< HEAD
         for command in ("file.open", "file.sample", "file.new", "help.guide"):
-=======
-        for command in ("file.open", "file.open_example", "file.new", "help.guide"):
->>>>>>> f9f5a09 (The finished examples open from the start page, as copies; the first steps have room; the bundle is 40 MB smaller)
             action = registry.action(command)
             push = QPushButton(action.command.words)
             push.setToolTip(action.toolTip())

@@ -9,12 +9,10 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QApplication, QPushButton
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from app.dialogs import Ask
-from app.samples import load_examples
 from app.unsaved import is_unsaved, new_unsaved_path
 from app.window import MainWindow
 from engine.graphs import AttributionGraph
@@ -44,31 +42,6 @@ def test_a_project_opens_without_its_model(window: MainWindow, saved: Path) -> N
     window.session.select(12)
     assert window.inspector.page.isVisible()
     assert window.memory.recent_projects() == [saved]
-
-
-@pytest.mark.command("file.open_example")
-def test_an_example_is_opened_as_a_copy_that_may_be_changed(
-    window: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    examples = load_examples()
-    before = {one.path: one.path.read_bytes() for one in examples}
-    offered: list[str] = []
-
-    def choose(parent: object, title: str, question: str, options: list[str]) -> int:
-        offered.extend(options)
-        return options.index("The capital of Texas is → Austin")
-
-    monkeypatch.setattr(Ask, "choice", choose)
-    button = next(one for one in window.start.findChildren(QPushButton) if one.text().startswith("Open an example"))
-    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
-    assert len(offered) == len(examples) == 8
-    session = window.session
-    assert session.project is not None and session.unsaved and not session.read_only
-    session.open_trace(session.project.traces()[0].id)
-    assert len(session.annotations.pins) == 35  # docs/samples.md: a circuit of 35
-    session.select(session.annotations.pins[0])
-    window.edits.label(session.annotations.pins[0], "says Texas")
-    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_save_as_gives_an_unsaved_project_a_name(open_window: MainWindow, tmp_path: Path) -> None:
