@@ -74,6 +74,9 @@ class LayerGroup:
         with torch.no_grad():
             x = [layer.scales.x_hat(one) for layer, one in zip(self.layers, inputs, strict=True)]
             y = [layer.scales.y_hat(one) for layer, one in zip(self.layers, outputs, strict=True)]
+            usual = torch.stack([Scales.usual(one) for one in y]).all(0)
+            if bool(usual.any()) and not bool(usual.all()):
+                x, y = [one[usual] for one in x], [one[usual] for one in y]
             actives = [self._encode(layer, one, last_part) for layer, one in zip(self.layers, x, strict=True)]
             errors = [self._write(at, x[at], actives, last_part) - y[at] for at in range(len(self.layers))]
             self._gradients(x, errors, actives, last_part)
@@ -174,11 +177,13 @@ class LayerGroup:
         with torch.no_grad():
             x = [layer.scales.x_hat(one) for layer, one in zip(self.layers, inputs, strict=True)]
             actives = [self._chosen(layer, one) for layer, one in zip(self.layers, x, strict=True)]
+            y = [layer.scales.y_hat(one) for layer, one in zip(self.layers, outputs, strict=True)]
+            parked = ~torch.stack([Scales.usual(one) for one in y]).all(0)
             for at, layer in enumerate(self.layers):
                 dead = (layer.idle > 2 * self.settings.dead_after).nonzero()[:, 0][: len(x[at])]
                 if not len(dead):
                     continue
-                rest = layer.scales.y_hat(outputs[at]) - self._write(at, x[at], actives, False)
+                rest = (y[at] - self._write(at, x[at], actives, False)).masked_fill(parked[:, None], 0)
                 worst = rest.pow(2).sum(-1).topk(len(dead)).indices
                 length = x[at][worst].norm(dim=-1, keepdim=True).clamp_min(1e-12)
                 layer.w_enc[dead] = x[at][worst] / length

@@ -19,6 +19,9 @@ from engine.training.sparse_code import SparseCode
 
 # Ridge penalty of the skip, as a share of the inputs' mean square: so much, and more where positions are few.
 RIDGE = 1e-3
+# What a model parks at an early token of a text is hundreds of times as large as what it writes elsewhere, says nothing
+# about the text, and would be nearly all that is learnt: positions with an output so many times the usual are left out.
+PARKED = 30.0
 # Positions that neurons are ranked by, and the scale of their decoders fitted on.
 _FITTED_ON = 4096
 
@@ -40,6 +43,11 @@ class Scales:
         """Outputs (B, d) as training sees them, in float32."""
         return (y.float() - self.y_mean) / self.y_scale
 
+    @staticmethod
+    def usual(y_hat: Tensor) -> Tensor:
+        """(B,) which positions are trained on: whose scaled output (B, d) is no more than PARKED times the usual."""
+        return y_hat.pow(2).mean(-1) <= PARKED**2
+
 
 @dataclass(frozen=True)
 class LayerStart:
@@ -53,8 +61,12 @@ class LayerStart:
 
 
 def scales_of(x: Tensor, y: Tensor) -> Scales:
-    """Means, and root mean squares of what is left, of inputs and outputs (T, d)."""
+    """Means, and root mean squares of what is left, of inputs and outputs (T, d); of usual positions alone."""
     x, y = x.float(), y.float()
+    size = y.norm(dim=-1)
+    usual = size <= PARKED * size.median()
+    if bool(usual.any()):
+        x, y = x[usual], y[usual]
     x_mean, y_mean = x.mean(0), y.mean(0)
     floor = 1e-12
     return Scales(
@@ -79,6 +91,8 @@ def layer_start(
 ) -> LayerStart:
     """A layer's start, from recorded inputs and outputs (T, d) of its MLP."""
     scales = scales_of(x, y)
+    usual = scales.usual(scales.y_hat(y))
+    x, y = x[usual], y[usual]
     x_hat, y_hat = scales.x_hat(x), scales.y_hat(y)
     w_skip = ridge(x_hat, y_hat) if skip else None
     rest = y_hat if w_skip is None else y_hat - x_hat @ w_skip.T

@@ -203,3 +203,30 @@ def test_starting_from_neurons_beats_starting_from_noise() -> None:
     one = transcoders_of([group])[0]
     rest = (y.float() - made_by(one, x.float())).pow(2).sum()
     assert float(rest / (y - y.mean(0)).pow(2).sum()) < 0.8
+
+
+@pytest.mark.parametrize("cross_layer", [False, True])
+def test_what_a_model_parks_at_some_tokens_is_not_trained_on(cross_layer: bool) -> None:
+    """A position a thousand times as large as the others changes neither the start nor a step."""
+    inputs, outputs = data(3 if cross_layer else 1)
+    parked = [torch.cat([y[:40], y[:1] * 1000, y[40:]]) for y in outputs]
+    beside = [torch.cat([x[:40], -x[:1], x[40:]]) for x in inputs]
+    weights = tiny_model("llama").weights.layers[0]
+    arguments = (SETTINGS.width, SETTINGS.k, True)
+    one = layer_start(weights, inputs[0], outputs[0], *arguments, torch.Generator().manual_seed(0))
+    other = layer_start(weights, beside[0], parked[0], *arguments, torch.Generator().manual_seed(0))
+    assert one.scales.y_scale == pytest.approx(other.scales.y_scale)
+    torch.testing.assert_close(one.w_skip, other.w_skip, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(one.w_dec, other.w_dec, rtol=1e-3, atol=1e-5)
+    groups = [group_for(cross_layer)[0] for _ in range(2)]
+    found = [
+        group.step(*batch, 1e-3, last_part=False)
+        for group, batch in zip(groups, [(inputs, outputs), (beside, parked)], strict=True)
+    ]
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+    for layer, same in zip(groups[0].layers, groups[1].layers, strict=True):
+        for parameter, twin in zip(layer.parameters(), same.parameters(), strict=True):
+            torch.testing.assert_close(parameter, twin, rtol=1e-4, atol=1e-5)
+    groups[0].layers[0].idle += 10**6
+    assert groups[0].revive(beside, parked) > 0  # as many as there are positions, the parked one last
+    assert all(float(layer.w_dec[0].norm(dim=1).max()) < 50 for layer in groups[0].layers)
