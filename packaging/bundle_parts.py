@@ -61,7 +61,9 @@ _UNWANTED = re.compile(
     | /plugins/imageformats/(lib)?q(pdf|tga|tiff|webp|wbmp|icns|gif)
     | \.a$
     | /plugins/generic/
-    | /plugins/platformthemes/libqgtk3                  # brings GTK along, for its file dialog only
+    | /plugins/platformthemes/libqgtk3                  # for GTK's file dialog only; with what nothing else here needs:
+    | ^lib(atk-1|cairo|gdk_pixbuf|gio-2|gmodule-2|gobject-2|pango|pixman-1|harfbuzz|fribidi|thai|datrie|graphite2|jpeg)
+    | ^lib(mount|blkid|selinux)\.so
     """,
     re.VERBOSE,
 )

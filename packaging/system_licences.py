@@ -1,13 +1,29 @@
-"""The licences of the system's libraries that PyInstaller takes into a bundle made on Debian or a relative of it."""
+"""Licences that no package of the program states: Python's, PyInstaller's, and those of a Debian system's libraries."""
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
+import sysconfig
 from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 
 from app.licences import Part
+
+
+def maker_parts() -> list[Part]:
+    """Python itself, and PyInstaller, whose start program is part of every bundle."""
+    python = Path(sysconfig.get_path("stdlib")) / "LICENSE.txt"
+    text = python.read_text(encoding="utf-8", errors="replace") if python.is_file() else ""
+    version = platform.python_version()
+    own = Part("Python", version, "PSF-2.0", (text.strip(),) if text else ("https://docs.python.org/3/license.html",))
+    maker = metadata.distribution("pyinstaller")
+    texts = [str(path.locate()) for path in maker.files or () if path.name == "COPYING.txt"]
+    words = tuple(Path(path).read_text(encoding="utf-8", errors="replace").strip() for path in texts)
+    licence = "GPL-2.0-or-later with an exception for the programs it bundles"
+    return [own, Part("PyInstaller", maker.version, licence, words)]
 
 
 def system_parts(libraries: Iterable[str]) -> list[Part]:

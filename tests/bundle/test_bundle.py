@@ -140,3 +140,14 @@ def test_a_new_person_gets_from_the_guide_to_a_labelled_and_tested_circuit_of_th
     assert program.end() == 0
     with capsys.disabled():
         print(f"\nfrom the start to a labelled circuit of an own prompt: {labelled:.1f} s of a script")  # noqa: T201
+
+
+def test_the_licences_of_what_is_inside_are_inside() -> None:
+    inside = BUNDLE / "_internal"
+    overview = (inside / "LICENCES.txt").read_text(encoding="utf-8").split("=====")[0]
+    named = {line.split()[0].lower() for line in overview.splitlines() if line}
+    assert {"python", "pyinstaller", "pyside6_essentials", "torch", "numpy", "circuit-loupe"} <= named
+    folders = {path.name.lower().replace("_", "-") for path in inside.iterdir() if path.is_dir()}
+    # Ray, the tests' libraries and what runs notebooks are extras that nobody gets with the bundle.
+    for absent in ("ray", "transformers", "pytest", "ipython", "nbclient", "hypothesis"):
+        assert absent not in folders and absent not in named, absent
