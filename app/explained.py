@@ -36,6 +36,7 @@ MEANING = {
         "compare or to find what they share"
     ),
     "Features that the chosen traces share": "One row a feature; a click opens it in a trace that has it",
+    "Edges of the sample": "Edges that were measured to verify the graph, those that stand out most first",
     "Find a command": "Type a part of a command's name; Up and Down choose, Enter runs it (Ctrl+K)",
     "Find in the differences": "List only rows that hold every word typed: label, token, layer",
     "Find in the shared features": "List only rows that hold every word typed: label, token, layer, number",

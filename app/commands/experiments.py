@@ -162,7 +162,7 @@ def experiment_commands(window: MainWindow) -> list[Command]:
     return [
         Command("experiment.change", "&Change this", EXPERIMENT, hands.change, ("X",), "experiment",
                 hands.can_change, tip="Put the selected nodes and groups into the next experiment"),
-        Command("experiment.head", "Change an attention &head", EXPERIMENT, hands.head, (), "experiment",
+        Command("experiment.head", "Change an attention &head", EXPERIMENT, hands.head, (), "into",
                 hands.has_graph, tip="Put an attention head into the next experiment: of the selected node’s layer and "
                 "token, to be chosen in the list"),
         Command("experiment.remove", "&Take out of the experiment", EXPERIMENT, hands.remove, (), "out",

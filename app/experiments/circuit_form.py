@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QComboBox, QGridLayout, QSpinBox, QVBoxLayout, QWi
 
 from app.experiments.desk import ExperimentDesk
 from app.experiments.draft import MOST_CONTROLS
-from app.experiments.words import ABLATED, CONTROLS_TIP, ERRORS, METHODS, SHARE_TIP
+from app.experiments.words import ABLATED, CONTROLS_TIP, EDGE_CONTROLS_TIP, ERRORS, METHODS, SHARE_TIP
 from app.panels.plain import MutedLabel, PlainLabel, tip
 from engine.graphs.visible_text import visible_text
 
@@ -27,7 +27,10 @@ class CircuitForm(QWidget):
             for key, word, meaning in choices:
                 box.addItem(word, key)
                 box.setItemData(box.count() - 1, tip(meaning), Qt.ItemDataRole.ToolTipRole)
-        self.controls, self.share = QSpinBox(), QSpinBox()
+        self.controls, self.share, self.edges = QSpinBox(), QSpinBox(), QSpinBox()
+        self.edges.setRange(0, MOST_CONTROLS)
+        self.edges.setSingleStep(999)
+        self.edges.setSpecialValueText("none")
         self.controls.setRange(100, MOST_CONTROLS)
         self.controls.setSingleStep(100)
         self.share.setRange(10, 99)
@@ -35,7 +38,7 @@ class CircuitForm(QWidget):
         self._lay_out()
         for combo in (self.ablation, self.other, self.errors, self.method):
             combo.activated.connect(self._edited)
-        for spin in (self.controls, self.share):
+        for spin in (self.controls, self.share, self.edges):
             spin.setKeyboardTracking(False)
             spin.valueChanged.connect(self._edited)
         desk.draftChanged.connect(self._show)
@@ -55,6 +58,7 @@ class CircuitForm(QWidget):
             ("Controls", self.controls, "Number of random sets", CONTROLS_TIP),
             ("Keep", self.share, "The share to keep", SHARE_TIP),
             ("Search", self.method, "How to search", "How a circuit is looked for"),
+            ("Edge p", self.edges, "Random features beside each edge when verifying", EDGE_CONTROLS_TIP),
         )
         self._names: dict[str, PlainLabel] = {}
         for row, (word, field, heard, meaning) in enumerate(rows):
@@ -101,6 +105,7 @@ class CircuitForm(QWidget):
             widget.setVisible(draft.ablation == "counterfactual")
         self.controls.setValue(max(draft.controls, 100))
         self.share.setValue(round(100 * draft.share))
+        self.edges.setValue(draft.edge_controls)
         self._filling = False
 
     @Slot()
@@ -117,5 +122,6 @@ class CircuitForm(QWidget):
                 other=0 if chosen is None else int(chosen),
                 controls=self.controls.value(),
                 share=self.share.value() / 100,
+                edge_controls=max(self.edges.value(), 100) if self.edges.value() else 0,
             )
         )

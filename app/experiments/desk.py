@@ -301,11 +301,13 @@ class ExperimentDesk(QObject):
 
     def verify(self) -> None:
         """Verify the open graph."""
-        self.start("Verifying the graph", verify, *self._verified(self.draft.seed), VERIFY_TITLE)
+        self.start(
+            "Verifying the graph", verify, *self._verified(self.draft.seed, self.draft.edge_controls), VERIFY_TITLE
+        )
 
-    def _verified(self, seed: int) -> tuple[AttributionGraph | None, float, int]:
+    def _verified(self, seed: int, controls: int) -> tuple[AttributionGraph | None, float, int, int]:
         error = self.session.report.get("conservation_error")
-        return self.graph, float(error) if isinstance(error, (int, float)) else float("inf"), seed
+        return self.graph, float(error) if isinstance(error, (int, float)) else float("inf"), seed, controls
 
     def test_circuit(self) -> None:
         """Ablate the pinned circuit, and everything else."""
@@ -344,7 +346,7 @@ class ExperimentDesk(QObject):
         if shown is not None:
             done = partial(self._done_again, shown)
             if shown.kind == "verify":
-                asked = self._verified(_seed_of(shown.settings))
+                asked = self._verified(*(_number_of(shown.settings, name) for name in ("seed", "controls")))
                 self.start("Verifying the graph again", verify_again, *asked, shown.title, shown.result, done=done)
                 return
             before = (shown.kind, shown.title, shown.settings, shown.result)
@@ -407,8 +409,8 @@ def _readers(project: Project) -> tuple[Callable[[int], dict[str, Any]], Callabl
     return project.experiments.settings, project.experiments.result
 
 
-def _seed_of(settings: dict[str, Any]) -> int:
-    """The seed of a kept verification."""
+def _number_of(settings: dict[str, Any], name: str) -> int:
+    """A whole number of a kept verification: its seed, or its controls."""
     experiment = settings.get("experiment")
-    seed = experiment.get("seed") if isinstance(experiment, dict) else None
-    return seed if isinstance(seed, int) else 0
+    number = experiment.get(name) if isinstance(experiment, dict) else None
+    return number if isinstance(number, int) else 0

@@ -42,6 +42,7 @@ class Draft:
     share: float = 0.8
     method: str = "greedy"
     paraphrases: tuple[str, ...] = ()
+    edge_controls: int = 0  # beside each source of a verification
 
     def plain(self) -> dict[str, Any]:
         """Plain JSON values: `read_draft` gives the same again."""

@@ -97,7 +97,7 @@ class ExperimentPage(QSplitter):
             "doses": SweepView("doses"),
             "layers": SweepView("layers"),
             "matrix": MatrixView(),
-            "verify": VerifyView(),
+            "verify": VerifyView(desk),
         }
         for view in self.views.values():
             self.stack.addWidget(view)

@@ -7,23 +7,40 @@ from typing import Any
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QSplitter, QTabWidget, QWidget
 
+from app.experiments.desk import ExperimentDesk
+from app.experiments.draft import node_of
 from app.experiments.plots import Lines, Scatter
 from app.experiments.tables import Figures
 from app.panels.plain import tip
-from app.reading import number
+from app.reading import number, short_name
+from engine.graphs.visible_text import visible_text
 
 PARTS = {
-    "conservation": "Every traced row of the graph must sum to its target’s value: the largest error of all rows.",
+    "conservation": "Every traced row of the graph must sum to its target’s value: the largest error of all rows. "
+    "Needed is what rounding in float32 explains.",
     "edges": "With everything else held, features are changed by 1 % and everything later is read: to first order, "
-    "what edges predict must be what is measured.",
+    "what edges predict must be what is measured. Held to be right where the correlation is 0.99 or more, the slope is "
+    "within 0.1 of 1, and 90 % of the edges are within 20 % of their measurement: edges are exact but for rounding, "
+    "neurons but for their curvature.",
     "by layer": "The residual stream is pushed a little, in the model and in what the graph stands for (features in "
     "place of MLPs, norms held): how alike the two change, layer by layer (cosine, 1 is alike). Three pushes: along "
-    "what a feature reads, in a random direction, and by what a feature writes.",
+    "what a feature reads, in a random direction, and by what a feature writes. Needed is 0.7 one layer up; papers "
+    "report about 0.8 of replacement models that they found good.",
     "influence": "Features are ablated one by one: whether those that the graph ranks highest move the target most "
-    "(Spearman’s rank correlation).",
+    "(Spearman’s rank correlation). Needed is 0.5; papers report about 0.7 of graphs of transcoders.",
 }
 
 
+NEEDED_TIP = "Each row says on hovering what was measured, what it needs, and where that bound comes from"
+EDGES_TIP = "The edges of the sample one by one; p and q are there where “Edge p” was set before verifying"
+EDGE_TIPS = (
+    "The feature that was changed by 1 %, all else held",
+    "The feature that was read, or the target",
+    "What the edge says, for all of the source",
+    "What was measured, for all of the source",
+    "(1 + random features like the source that move the same target as far) / (their number + 1)",
+    "p corrected for the number of edges (Benjamini and Hochberg): of those up to a q, at most that share is false",
+)
 # Kinds of pushes, and how their curves are drawn.
 PUSHES = {"encoder": "first", "upstream": "second", "random": "quiet"}
 
@@ -31,10 +48,13 @@ PUSHES = {"encoder": "first", "upstream": "second", "random": "quiet"}
 class VerifyView(QSplitter):
     """The parts at the left, their pictures at the right."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, desk: ExperimentDesk, parent: QWidget | None = None) -> None:
         super().__init__(Qt.Orientation.Horizontal, parent)
         self.setChildrenCollapsible(False)
-        self.parts = Figures("Parts of the verdict", ("Part", "Found", "Needed", ""), whole_names=True)
+        self.desk = desk
+        self.parts = Figures(
+            "Parts of the verdict", ("Part", "Found", "Needed", ""), ("", *2 * (NEEDED_TIP,)), whole_names=True
+        )
         self.edges = Scatter("Predicted and measured small changes", "predicted", "measured")
         self.layers = Lines("Cosine by layer", "layers above the change", "cosine")
         self.influence = Scatter("Influence and effect", "influence", "effect", diagonal=False)
@@ -43,6 +63,9 @@ class VerifyView(QSplitter):
         for name, plot in (("edges", self.edges), ("by layer", self.layers), ("influence", self.influence)):
             self.tabs.addTab(plot, name.capitalize())
             plot.setToolTip(tip(PARTS[name]))
+        self.table = Figures("Edges of the sample", ("From", "To", "Predicted", "Measured", "p", "q"), EDGE_TIPS)
+        self.tabs.insertTab(1, self.table, "Edges listed")
+        self.tabs.setTabToolTip(1, EDGES_TIP)
         self.addWidget(self.parts)
         self.addWidget(self.tabs)
         self.setSizes([300, 280])
@@ -51,12 +74,43 @@ class VerifyView(QSplitter):
         """Show what a project kept."""
         parts = list(result["parts"])
         self.parts.fill([_row(one) for one in parts], [_meaning(one) for one in parts])
-        predicted, measured = ([float(one) for one in result[name]] for name in ("predicted", "measured"))
+        sample = result["sample"]
+        predicted, measured = ([float(one) for one in sample[name]] for name in ("predicted", "measured"))
+        self.table.fill(self._edges(sample, predicted, measured))
         self.edges.show_points(predicted, measured, [False] * len(predicted))
         curves = [_curve(result["cosines"], push, role) for push, role in PUSHES.items()]
         self.layers.show_curves(curves, level=0)
         influence, effect = ([float(one) for one in result[name]] for name in ("influence", "effect"))
         self.influence.show_points(influence, effect, [False] * len(influence))
+
+    def _edges(self, sample: dict[str, Any], predicted: list[float], measured: list[float]) -> list[tuple[str, ...]]:
+        """A row an edge, those that stand out most first, else the strongest."""
+        p, q = list(sample["p"]), list(sample["q"])
+        order = sorted(range(len(measured)), key=lambda at: (float(q[at]) if q else 0.0, -abs(measured[at])))
+        sources, targets = ([self._name(one) for one in sample[name]] for name in ("sources", "targets"))
+        return [
+            (
+                sources[int(sample["source"][at])],
+                targets[int(sample["target"][at])],
+                number(predicted[at]),
+                number(measured[at]),
+                f"{float(p[at]):.2g}" if p else "",
+                f"{float(q[at]):.2g}" if q else "",
+            )
+            for at in order
+        ]
+
+    def _name(self, place: list[int]) -> str:
+        """A label, or layer and number; what is watched is the target."""
+        layer, position, feature = (int(one) for one in place)
+        graph = self.desk.graph
+        if feature < 0 or graph is None:
+            return "target" if feature < 0 else f"L{layer} · {feature}"
+        node = node_of(graph, "feature", layer, position, feature)
+        label = self.desk.session.annotations.labels.get(node, "") if node >= 0 else ""
+        return visible_text(" ".join(label.split())) or (
+            short_name(graph, node) if node >= 0 else f"L{layer} · {feature}"
+        )
 
 
 def _curve(cosines: list[dict[str, Any]], push: str, role: str) -> tuple[str, list[float], list[float], str]:

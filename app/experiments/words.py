@@ -63,6 +63,11 @@ PARAPHRASES_TIP = (
     "the same words, and gives the mean over all prompts with its range: does it hold for what is asked, or for these "
     "words only?"
 )
+EDGE_CONTROLS_TIP = (
+    "“Verify this graph” then also says how many of the edges it sampled move their target more than random features "
+    "that are like their source, corrected for their number (Benjamini and Hochberg). Of several hundred edges none "
+    "can stand out with fewer than some hundreds of random features each; 999 are a good number. 0: none."
+)
 HEAD_TIP = "An attention head, by layer and number; what it puts out is changed at its token."
 SAMPLED_TIP = "0: greedy, always the likeliest token. Else so many runs, each with its own seed, beginning with “Seed”."
 SEED_TIP = "What random controls and sampled tokens are drawn from: the same seed gives the same ones again."

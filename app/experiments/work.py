@@ -188,6 +188,7 @@ def verify(
     graph: AttributionGraph,
     conservation: float,
     seed: int,
+    controls: int,
     title: str,
     progress: Progress,
     cancel: threading.Event,
@@ -196,7 +197,7 @@ def verify(
     from engine.interventions.verify import VerifySpec, record_verify, verify_graph
 
     case = open_case(state, asked, part(progress, 0, OPENING), cancel)
-    spec = VerifySpec(seed=seed)
+    spec = VerifySpec(seed=seed, controls=controls)
     result = verify_graph(case, graph, conservation, spec, part(progress, OPENING, 1), cancel)
     return record_verify(case, spec, result, asked.features, title)
 
@@ -234,13 +235,16 @@ def verify_again(
     graph: AttributionGraph,
     conservation: float,
     seed: int,
+    controls: int,
     title: str,
     before: dict[str, Any],
     progress: Progress,
     cancel: threading.Event,
 ) -> Again:
     """Verify a graph once more, and compare."""
-    return _compared("verify", before, verify(state, asked, graph, conservation, seed, title, progress, cancel))
+    return _compared(
+        "verify", before, verify(state, asked, graph, conservation, seed, controls, title, progress, cancel)
+    )
 
 
 def _compared(kind: str, before: dict[str, Any], record: Record) -> Again:

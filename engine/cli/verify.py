@@ -48,7 +48,12 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     add("--max-nodes", type=whole, default=1000, metavar="N", help="budget of feature nodes (default: 1000)")
     add("--sources", type=whole, metavar="N", help="features that are changed to check edges")
     add("--ablated", type=whole, metavar="N", help="features that are ablated one by one")
-    add("--controls", type=whole, metavar="N", help="random features beside each source (100 and up; default: none)")
+    add(
+        "--controls",
+        type=whole,
+        metavar="N",
+        help="random features beside each source, for its edges’ p (100 and up; default: none)",
+    )
     add("--seed", type=int, default=0, metavar="N", help="of the sample (default: 0)")
     add("--report", type=Path, metavar="FILE.json", help="what is printed and all points, as JSON")
     # Left open, they are what a project's trace was made with.

@@ -29,7 +29,7 @@ FIGURES: Mapping[str, tuple[str, ...]] = {
     "layers": ("recorded", "measured", "predicted"),
     "matrix": ("recorded", "target"),
     "paraphrases": ("recorded", "changed", "change.mean", "change.low", "change.high"),
-    "verify": ("predicted", "measured"),
+    "verify": ("sample.predicted", "sample.measured"),
 }
 SHARES: Mapping[str, tuple[str, ...]] = {
     "intervention": ("controls.p",),

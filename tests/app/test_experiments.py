@@ -451,7 +451,12 @@ def test_sweeps_groups_and_the_verdict_of_a_graph(ready: MainWindow, qtbot: QtBo
     window = ready
     graph = traced(window, qtbot, "The capital of Texas is")
     page = window.area.experiments
+    page.circuit.edges.setValue(1)
+    assert window.experiments.draft.edge_controls == 100, "fewer are no evidence"
     verdict = run(window, qtbot, "experiment.verify")
+    listed = rows(page.views["verify"].table)  # type: ignore[attr-defined]
+    assert len(listed) == len(verdict["sample"]["q"])
+    assert [row[5] for row in listed] == [f"{one:.2g}" for one in sorted(verdict["sample"]["q"])]
     parts = {row[0]: row[1:] for row in rows(page.views["verify"].parts)}  # type: ignore[attr-defined]
     assert [one["name"] for one in verdict["parts"]] == list(parts)
     assert parts["conservation"][2] == parts["edges"][2] == "holds"

@@ -115,7 +115,7 @@ def test_a_prompt_and_a_kept_trace_are_verified(tmp_path: Path, capsys: pytest.C
     first = json.loads(report.read_text(encoding="utf-8"))
     assert main(["verify", str(project), "--trace", "1", *sample]) == 0
     again = json.loads(report.read_text(encoding="utf-8"))
-    assert first["predicted"] == pytest.approx(again["predicted"], rel=1e-4, abs=1e-5)
+    assert first["sample"]["predicted"] == pytest.approx(again["sample"]["predicted"], rel=1e-4, abs=1e-5)
     parts = {one["name"]: one for one in first["parts"]}
     assert parts["conservation"]["passed"] and parts["edges"]["passed"]
     printed = capsys.readouterr().out

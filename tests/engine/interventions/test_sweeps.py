@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +12,14 @@ import numpy as np
 import pytest
 
 from engine.errors import Cancelled, RequestError
+from engine.graphs.graph import AttributionGraph
 from engine.interventions.again import compare, run_again
 from engine.interventions.changes import Change, Settings, Watched
+from engine.interventions.matched import matched_sets
 from engine.interventions.matrix import MatrixSpec, group_effects, read_matrix
 from engine.interventions.run import intervene
 from engine.interventions.sweeps import SweepSpec, linear_range, read_sweep, record_sweep, sweep
-from engine.interventions.verify import VerifySpec, read_verify, record_verify, verify_graph
+from engine.interventions.verify import VerifySpec, near_share, read_verify, record_verify, verify_graph
 from engine.tracing.run import trace
 from tests.engine.interventions.cases import SPEC, some_features, tiny_case
 
@@ -113,9 +116,14 @@ def test_a_graph_is_verified_and_a_wrong_one_is_not(kind: str) -> None:
     parts = {one.name: one for one in result.parts}
     assert parts["conservation"].passed and parts["edges"].passed, result.sentence
     assert result.edges.slope == pytest.approx(1, abs=0.05 if kind == "neurons" else 1e-2)
-    assert len(result.predicted) == len(result.measured) == result.edges.n
+    assert len(result.sample.predicted) == len(result.sample.measured) == result.edges.n
+    assert any(result.sample.in_graph) and result.near >= 0.9
     assert read_verify(record_verify(case, spec, result, "neurons", "x").settings["experiment"]) == spec
-    assert {one.push for one in result.cosines} == {"encoder", "random", "upstream"} and result.significant == ()
+    assert {one.push for one in result.cosines} == {
+        "encoder",
+        "random",
+        "upstream",
+    } and result.sample.p == result.sample.q == ()
     wrong = verify_graph(case, traced.graph, 0.3, spec)
     assert not wrong.parts[0].passed
     assert "Do not rely on this graph: conservation" in wrong.sentence and wrong.evidence != "supported"
@@ -128,18 +136,83 @@ def test_a_graph_is_verified_and_a_wrong_one_is_not(kind: str) -> None:
         verify_graph(case, traced.graph, 0.0, spec, cancel=stop)
 
 
-def test_sources_are_compared_with_random_features_and_corrected_for_their_number() -> None:
-    case = tiny_case("llama", "neurons")
-    traced = trace(case.model, case.features, SPEC)
-    result = verify_graph(case, traced.graph, 0.0, VerifySpec(sources=4, ablated=10, watched=10, controls=100))
-    p = [one.p for one in result.significant]
-    assert len(p) == 4 and all(round(one * 101) >= 1 for one in p)
+def shuffled(graph: AttributionGraph) -> AttributionGraph:
+    """Every row's weights go to other sources: each row still sums to its value."""
+    weight = graph.weight.copy()
+    for row in graph.traced.tolist():
+        weight[graph.inputs(row)] = np.roll(weight[graph.inputs(row)], 1)
+    return replace(graph, weight=weight)
+
+
+# Each leaves what a trace reports of itself as it was.
+BREAKS: dict[str, tuple[Callable[[AttributionGraph], AttributionGraph], str]] = {
+    "an edge is another": (
+        lambda graph: replace(graph, weight=np.where(np.arange(graph.n_edges) == 3, 5.0, graph.weight)),
+        "conservation",
+    ),
+    "a rest is gone": (lambda graph: replace(graph, rest=np.zeros_like(graph.rest)), "conservation"),
+    "edges are half as large again": (
+        lambda graph: replace(graph, weight=graph.weight * 1.5, rest=graph.rest * 1.5, value=graph.value * 1.5),
+        "edges",
+    ),
+    "edges are of other sources": (shuffled, "edges"),
+    "edges have the other sign": (
+        lambda graph: replace(graph, weight=-graph.weight, rest=-graph.rest, value=-graph.value),
+        "edges",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BREAKS)
+@pytest.mark.parametrize("kind", ["neurons", "relu", "cross-layer"])
+def test_a_graph_that_was_broken_afterwards_is_found_out(kind: str, name: str) -> None:
+    case = tiny_case("llama", kind)
+    graph = trace(case.model, case.features, SPEC).graph
+    breaks, part = BREAKS[name]
+    spec = VerifySpec(sources=6, ablated=10, watched=30)
+    assert all(one.passed for one in verify_graph(case, graph, 0.0, spec).parts[:2])
+    result = verify_graph(case, breaks(graph), 0.0, spec)
+    assert not {one.name: one for one in result.parts}[part].passed, result.parts
+    assert "Do not rely on this graph: " in result.sentence and part in result.sentence
+
+
+def test_a_graph_of_another_run_is_refused() -> None:
+    case = tiny_case("llama", "relu")
+    graph = trace(case.model, case.features, SPEC).graph
+    with pytest.raises(RequestError, match="another model, dictionary or version"):
+        verify_graph(case, replace(graph, activation=graph.activation * 1.2), 0.0, VerifySpec())
+
+
+def test_an_edge_is_near_its_measurement_or_not() -> None:
+    assert near_share([1.0, -2.0, 0.5, 4.0], [1.1, 2.0, 0.5, 4.7]) == 0.75
+    assert near_share([1000.0, 0.5], [1000.0, -0.5]) == 1.0, "next to nothing"
+    assert np.isnan(near_share([0.0], [0.0]))
+
+
+@pytest.mark.parametrize("kind", ["neurons", "relu"])
+def test_edges_are_compared_with_random_features_and_corrected_for_their_number(kind: str) -> None:
+    case = tiny_case("llama", kind)
+    graph = trace(case.model, case.features, SPEC).graph
+    result = verify_graph(case, graph, 0.0, VerifySpec(sources=4, ablated=10, watched=10, controls=100, seed=2))
+    sample, p = result.sample, result.sample.p
+    assert len(p) == len(sample.q) == len(sample.measured)
     # The procedure step by step: the largest rank k with p <= k q / m decides.
-    for one in result.significant:
-        q = min(min(1.0, sorted(p)[k] * 4 / (k + 1)) for k in range(4) if sorted(p)[k] >= one.p)
-        assert one.q == pytest.approx(q)
-    assert "of 4 sources move the target more than 100 random features" in result.settings
-    place = (result.significant[0].layer, result.significant[0].position, result.significant[0].feature)
-    alone = intervene(case.model, case.recording, case.features, [[Change("feature", *place, "ablate")]])
-    moved = case.metric.of(alone.logits[0]) - case.metric.of(alone.recorded_logits)
-    assert result.significant[0].effect == pytest.approx(float(moved[0]), abs=1e-5)
+    for one, found in zip(p, sample.q, strict=True):
+        ranked = sorted(p)
+        assert found == pytest.approx(
+            min(min(1.0, ranked[k] * len(p) / (k + 1)) for k in range(len(p)) if ranked[k] >= one)
+        )
+    count = sum(q < 0.05 for q in sample.q)
+    assert f"{count} of {len(p)} edges move their target more than 100 random features" in result.settings
+    # One edge by hand: the source, and random features that are like it, with all else held.
+    at = next(at for at, end in enumerate(sample.target) if sample.targets[end][2] >= 0)
+    source, target = sample.sources[sample.source[at]], sample.targets[sample.target[at]]
+    drawn = matched_sets(case, [Change("feature", *source, "scale", 0.99)], Settings("direct"), 100, 2).sets
+    below = [one for one in drawn if one[0].layer < target[0] and one[0].position <= target[1]]
+    moved = [
+        intervene(case.model, case.recording, case.features, [changes], Settings("direct"), watched=[Watched(*target)])
+        for changes in [(Change("feature", *source, "scale", 0.99),), *below]
+    ]
+    sizes = [abs(float(one.linear[0, 0] - one.recorded_linear[0])) for one in moved]
+    assert sizes[0] == pytest.approx(0.01 * abs(sample.measured[at]), rel=1e-6)
+    assert p[at] == (1 + sum(one >= sizes[0] for one in sizes[1:])) / (len(below) + 1)
