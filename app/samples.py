@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -21,17 +22,36 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Several:
+    """Prompts that are traced one after the other, to see what their graphs share."""
+
+    model: str
+    title: str
+    prompts: tuple[Sample, ...]
+
+
+@dataclass(frozen=True)
 class Samples:
     """The samples and the model they were checked with."""
 
     model: str
     prompts: tuple[Sample, ...]
+    several: Several
 
 
 def load_samples() -> Samples:
     """Read resources/prompts.json."""
     stored = json.loads((files("resources") / "prompts.json").read_text(encoding="utf-8"))
-    return Samples(str(stored["model"]), tuple(Sample(str(p["text"]), str(p["says"])) for p in stored["prompts"]))
+    several = stored["several"]
+    return Samples(
+        str(stored["model"]),
+        _prompts(stored["prompts"]),
+        Several(str(several["model"]), str(several["title"]), _prompts(several["prompts"])),
+    )
+
+
+def _prompts(stored: Sequence[Mapping[str, str]]) -> tuple[Sample, ...]:
+    return tuple(Sample(str(one["text"]), str(one["says"])) for one in stored)
 
 
 @dataclass(frozen=True)

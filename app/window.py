@@ -58,6 +58,7 @@ from app.panels.start_page import StartPage
 from app.panels.status import StatusBar
 from app.recent import Memory
 from app.runs import Runs
+from app.sample_runs import SampleRuns
 from app.samples import load_samples
 from app.series import SeriesDesk
 from app.session import Problem, Session
@@ -158,7 +159,7 @@ class MainWindow(QMainWindow):
         column.addWidget(self.project_banner)
         column.addWidget(self.area, 1)
         self.setCentralWidget(middle)
-        self.status = StatusBar(self.session, self.runs, self.registry)
+        self.status = StatusBar(self.session, self.runs, self.beside, self.registry)
         self.setStatusBar(self.status)
         self._docks = {
             name: self._dock(name, title, panel)
@@ -254,6 +255,7 @@ class MainWindow(QMainWindow):
             self.series.changed,
             self.experiments.draftChanged,
             self.experiments.shownChanged,
+            *(self.beside.started, self.beside.idle),
             self.host.started,
             self.host.ended,
             self.host.idle,
@@ -269,7 +271,9 @@ class MainWindow(QMainWindow):
         self.area.grouped.connect(self._group)
         self.inspector.label.left.connect(self.hands.leave_label)
         self.investigation.hitChosen.connect(self._hit_chosen)
-        self.start.sampleChosen.connect(self._run_sample)
+        self.sample_runs = SampleRuns(self)
+        self.start.sampleChosen.connect(self.sample_runs.run_one)
+        self.start.severalChosen.connect(self.sample_runs.run_several)
         self.start.projectChosen.connect(self.files.open_path)
         theme_watcher().changed.connect(self._restyle)
         session.traceChanged.connect(self._show_size)
@@ -398,15 +402,6 @@ class MainWindow(QMainWindow):
         """Let the model continue the prompt."""
         self.prompt_bar.commit()
         self.runs.generate(self.prompt_bar.count.value())
-
-    @Slot(str)
-    def _run_sample(self, text: str) -> None:
-        samples = load_samples()
-        if self.runs.wanted_model != samples.model:
-            self.runs.choose_model(samples.model)
-        self.session.prompt.edit(text=text, bos=True, chat=False)
-        self.prompt_bar.clear_targets()
-        self.runs.trace()
 
     def run_series(self) -> None:
         """Trace each token of the answer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from PySide6.QtCore import QBuffer, QByteArray, QIODevice, QMarginsF, QRectF, QS
 from PySide6.QtGui import QColor, QGuiApplication, QImage, QPageLayout, QPageSize, QPainter, QPdfWriter
 from PySide6.QtSvg import QSvgRenderer
 
+from engine.progress import Progress, silent, watched
 from engine.whole_files import written_whole
 
 LARGEST_SIDE = 16_000  # pixels; a wider picture is scaled down to this
@@ -26,7 +28,14 @@ ElementTree.register_namespace("", SVG)
 _application: QGuiApplication | None = None
 
 
-def write_drawing(text: str, path: Path, *, scale: float = 2.0) -> None:
+def write_drawing(
+    text: str,
+    path: Path,
+    *,
+    scale: float = 2.0,
+    progress: Progress = silent,
+    cancel: threading.Event | None = None,
+) -> None:
     """Write an SVG text as the name's ending says, whole or not at all; a PNG with `scale` pixels for one point.
 
     Raises RequestError for a folder that does not exist, MachineError for a full disk or a folder not writable.
@@ -36,15 +45,15 @@ def write_drawing(text: str, path: Path, *, scale: float = 2.0) -> None:
         packed = QByteArray()
         buffer = QBuffer(packed)
         buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-        render_svg(text, scale).save(buffer, "PNG")  # type: ignore[call-overload] # the stubs want bytes, Qt the name
+        render_svg(text, scale, progress, cancel).save(buffer, "PNG")  # type: ignore[call-overload] # the stubs want bytes, Qt the name
         data = packed.data()
     else:
-        data = render_pdf(text) if ending == ".pdf" else text.encode("utf-8")
+        data = render_pdf(text, progress, cancel) if ending == ".pdf" else text.encode("utf-8")
     with written_whole(path) as file:
         file.write(data)
 
 
-def render_svg(text: str, scale: float) -> QImage:
+def render_svg(text: str, scale: float, progress: Progress = silent, cancel: threading.Event | None = None) -> QImage:
     """An SVG text as an image. Starts an application without a window if there is none: text needs fonts."""
     _ensure_application()
     renderer = QSvgRenderer(QByteArray(text.encode("utf-8")))
@@ -56,12 +65,14 @@ def render_svg(text: str, scale: float) -> QImage:
     painter.setRenderHints(QPainter.RenderHint.Antialiasing | QPainter.RenderHint.TextAntialiasing)
     # Only a rectangular clip takes Qt's fast path for thin translucent lines.
     painter.setClipRect(image.rect())
-    _paint(text, painter, QRectF(image.rect()))
-    painter.end()
+    try:
+        _paint(text, painter, QRectF(image.rect()), progress, cancel)
+    finally:
+        painter.end()
     return image
 
 
-def render_pdf(text: str) -> bytes:
+def render_pdf(text: str, progress: Progress = silent, cancel: threading.Event | None = None) -> bytes:
     """An SVG text as a PDF of one page of its size: lines stay lines, and text can be searched."""
     _ensure_application()
     renderer = QSvgRenderer(QByteArray(text.encode("utf-8")))
@@ -77,14 +88,17 @@ def render_pdf(text: str) -> bytes:
     # The renderer scales to the page; a fine grid keeps thin lines thin.
     writer.setResolution(1200)
     painter = QPainter(writer)
-    _paint(text, painter, QRectF(0, 0, writer.width(), writer.height()))
-    painter.end()
+    try:
+        _paint(text, painter, QRectF(0, 0, writer.width(), writer.height()), progress, cancel)
+    finally:
+        painter.end()
     return bytes(packed.data())
 
 
-def _paint(text: str, painter: QPainter, ground: QRectF) -> None:
+def _paint(text: str, painter: QPainter, ground: QRectF, progress: Progress, cancel: threading.Event | None) -> None:
     """Paint in pieces of a few shapes: while one is painted Python waits, and the window with it."""
-    for piece in _pieces(text):
+    pieces = list(_pieces(text))
+    for piece in watched(pieces, len(pieces), "Painting", progress, cancel, every=1):
         QSvgRenderer(QByteArray(piece)).render(painter, ground)
         time.sleep(0)  # hands Python's lock over: the window's thread may be waiting for it
 

@@ -62,6 +62,8 @@ def _file(window: MainWindow) -> list[Command]:
                 tip="Export a Jupyter notebook that repeats this trace", section=2),
         Command("file.export_graph", "Export &graph as…", FILE, exports.graph, (), "export", asked.has_graph,
                 tip="Export the graph as JSON, GraphML, CSV or npz", section=2),
+        Command("file.stop_writing", "Stop &writing", FILE, exports.stop, (), "stop", exports.writing,
+                tip="Stop the export that is being written; what stood under its name stays", section=2),
         Command("file.quit", "&Quit", FILE, window.quit, ("Ctrl+Q",), section=3),
     ]  # fmt: skip
 

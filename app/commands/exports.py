@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.dialogs import Ask
-from app.jobs import Failure, Outcome, Value
+from app.jobs import Cancelled, Failure, Outcome, Value
 from app.panels.status import score_entries
 from app.theme import current_theme
 from engine.errors import MachineError
@@ -31,7 +31,7 @@ GRAPHS = (
     "What is shown, for other programs (*.json);;Whole graph as GraphML (*.graphml);;"
     "Whole graph as tables in one file (*.zip);;Whole graph as three tables (*.csv);;Whole graph as arrays (*.npz)"
 )
-Write = Callable[[], Sequence[Path]]
+Write = Callable[[Progress, threading.Event], Sequence[Path]]
 
 
 class Exports:
@@ -80,7 +80,7 @@ class Exports:
             title=self.window.files.trace_title(), places=dict(session.annotations.positions), view=session.view,
             evidence=evidence_of(session.project, session.report, session.graph, session.annotations),
         )  # fmt: skip
-        self.write(path, partial(_one, write, path), "file.export_report")
+        self.write(path, partial(_watched, write, path), "file.export_report")
 
     def notebook(self) -> None:
         """A notebook that repeats the trace."""
@@ -106,9 +106,9 @@ class Exports:
         ending = path.suffix.lower()
         given: dict[str, Any] = {"pins": annotations.pins, "groups": groups, "labels": annotations.labels}
         if ending in (".csv", ".zip"):
-            write: Write = partial(write_csv, session.graph, path, **given)
+            write: Write = partial(_watched, partial(write_csv, session.graph, path, **given), None)
         elif ending == ".graphml":
-            write = partial(_one, partial(write_graphml, session.graph, path, **given), path)
+            write = partial(_watched, partial(write_graphml, session.graph, path, **given), path)
         elif ending == ".npz":
             write = partial(_one, partial(save_npz, session.graph, path, **given), path)
         else:
@@ -116,7 +116,7 @@ class Exports:
                 name: getattr(session.settings, name) for name in ("node_threshold", "edge_threshold")
             }
             title = self.window.files.trace_title()
-            write = partial(_one, partial(write_json, session.graph, path, slug=title, **shares, **given), path)
+            write = partial(_watched, partial(write_json, session.graph, path, slug=title, **shares, **given), path)
         self.write(path, write, "file.export_graph")
 
     # ---- asking and writing ------------------------------------------------------------------------------------
@@ -138,9 +138,19 @@ class Exports:
         job = partial(_run, path, write)
         self.host.submit(f"export {path}", f"Writing {path.name}", job, partial(self._written, command))
 
+    def stop(self) -> None:
+        """Stop what is being written; the file is as it was before."""
+        self.host.cancel()
+
+    def writing(self) -> bool:
+        """Whether something is being written, or read beside the engine."""
+        return self.host.busy
+
     def _written(self, command: str, outcome: Outcome) -> None:
         if isinstance(outcome, Value):
             self.window.say(f"Wrote {', '.join(path.name for path in outcome.value)}")
+        elif isinstance(outcome, Cancelled):
+            self.window.say("Stopped: nothing was written")
         elif isinstance(outcome, Failure):
             self.window.say("")
             self.session.report_problem("graph", outcome.sentence, "help.show_log" if outcome.ours else command)
@@ -149,19 +159,29 @@ class Exports:
 def _run(path: Path, write: Write, progress: Progress, cancel: threading.Event) -> Sequence[Path]:
     """On the exports' thread."""
     try:
-        return write()
+        return write(progress, cancel)
     except OSError as error:
         reason = error.strerror or str(error)
         raise MachineError(f"{path.name} could not be written ({reason}); choose another folder.") from error
 
 
-def _one(write: Callable[[], object], path: Path) -> Sequence[Path]:
+def _one(write: Callable[[], object], path: Path, _progress: Progress, _cancel: threading.Event) -> Sequence[Path]:
+    """What takes no time worth telling."""
     write()
     return (path,)
 
 
-def _draw(draw: Callable[[], str], path: Path) -> Sequence[Path]:
+def _watched(
+    write: Callable[..., Sequence[Path] | None], path: Path | None, progress: Progress, cancel: threading.Event
+) -> Sequence[Path]:
+    """What says where it is and can be stopped; `path` where it does not tell itself what it wrote."""
+    written = write(progress=progress, cancel=cancel)
+    return (path,) if path is not None else written or ()
+
+
+def _draw(draw: Callable[[], str], path: Path, progress: Progress, cancel: threading.Event) -> Sequence[Path]:
     from app.canvas.picture import write_drawing
 
-    write_drawing(draw(), path)
+    progress("Drawing", 0.0)
+    write_drawing(draw(), path, progress=progress, cancel=cancel)
     return (path,)

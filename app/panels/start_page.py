@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QHBoxLayout, QListWidget, QListWidgetItem, QPushBu
 from app.commands import Registry
 from app.panels.banner import Banner
 from app.panels.plain import Heading, MutedLabel, PlainLabel, tip
-from app.samples import Sample, Samples
+from app.samples import Samples
 from app.theme import icon, theme_watcher
 from app.unsaved import is_unsaved
 
@@ -20,16 +20,16 @@ PATH_ROLE = Qt.ItemDataRole.UserRole
 
 
 class SampleButton(QPushButton):
-    """One sample: its prompt, and what the model says."""
+    """One sample; `chosen` tells its prompt, where it is one."""
 
     chosen = Signal(str)
 
-    def __init__(self, sample: Sample, parent: QWidget | None = None) -> None:
+    def __init__(self, text: str, words: str, spoken: str, explained: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.sample = sample
-        self.setText(f"{sample.text} → {sample.says.strip()}".replace("&", "&&"))
-        self.setAccessibleName(f"Trace the prompt: {sample.text}")
-        self.setToolTip(tip("Fills in the prompt, loads the model if needed, and traces why it says this token"))
+        self.prompt = text
+        self.setText(words.replace("&", "&&"))
+        self.setAccessibleName(spoken)
+        self.setToolTip(tip(explained))
         self.setStyleSheet("QPushButton { text-align: left; padding: 7px 10px; }")
         self.setIconSize(QSize(16, 16))
         self.clicked.connect(self._clicked)
@@ -38,7 +38,7 @@ class SampleButton(QPushButton):
 
     @Slot()
     def _clicked(self) -> None:
-        self.chosen.emit(self.sample.text)
+        self.chosen.emit(self.prompt)
 
     @Slot()
     def _restyle(self) -> None:
@@ -49,6 +49,7 @@ class StartPage(QWidget):
     """Shown while no trace is open."""
 
     sampleChosen = Signal(str)
+    severalChosen = Signal()
     projectChosen = Signal(Path)
 
     def __init__(self, samples: Samples, registry: Registry, parent: QWidget | None = None) -> None:
@@ -73,11 +74,31 @@ class StartPage(QWidget):
         column.addWidget(words)
         column.addSpacing(10)
         column.addWidget(Heading("Try one"))
-        self.sample_buttons = [SampleButton(sample) for sample in samples.prompts]
+        self.sample_buttons = [
+            SampleButton(
+                sample.text,
+                f"{sample.text} → {sample.says.strip()}",
+                f"Trace the prompt: {sample.text}",
+                "Fills in the prompt, loads the model if needed, and traces why it says this token",
+            )
+            for sample in samples.prompts
+        ]
         for button in self.sample_buttons:
             button.chosen.connect(self.sampleChosen)
             column.addWidget(button)
         column.addWidget(MutedLabel(f"With {samples.model}, which comes with the program.", wrap=True))
+        several = samples.several
+        self.several_button = SampleButton(
+            "",
+            several.title,
+            f"Trace three prompts: {several.title}",
+            "Traces " + ", ".join(f"{one.text} → {one.says}" for one in several.prompts),
+        )
+        self.several_button.chosen.connect(self.severalChosen)
+        column.addWidget(self.several_button)
+        column.addWidget(
+            MutedLabel(f"With {several.model}: three traces, then the features that their graphs share.", wrap=True)
+        )
         column.addSpacing(10)
         column.addWidget(Heading("Recent projects"))
         self.recent = QListWidget()

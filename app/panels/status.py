@@ -9,8 +9,8 @@ from PySide6.QtCore import Qt, QTimer, Slot
 from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QStatusBar, QToolButton, QWidget
 
-from app.commands import Registry
-from app.jobs import Job, Outcome
+from app.commands import CommandAction, Registry
+from app.jobs import Job, JobHost, Outcome
 from app.panels.model_picker import gigabytes
 from app.panels.plain import ElidedLabel, MutedLabel, PlainLabel, tip
 from app.panels.token_bars import percent
@@ -28,7 +28,7 @@ DEFAULT_BOUND = 1e-4
 class JobStrip(QWidget):
     """Stage, bar, time left and Cancel of the running job; appears only for what takes over half a second."""
 
-    def __init__(self, runs: Runs, registry: Registry, parent: QWidget | None = None) -> None:
+    def __init__(self, host: JobHost, stop: CommandAction, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("job-strip")
         self.stage = PlainLabel()
@@ -40,9 +40,9 @@ class JobStrip(QWidget):
         self.bar.setAccessibleName("Progress of the running job")
         self.left = MutedLabel()
         self.cancel = QToolButton()
-        self.cancel.setDefaultAction(registry.action("trace.cancel"))
+        self.cancel.setDefaultAction(stop)
         self.cancel.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.cancel.setAccessibleName("Cancel the running job")
+        self.cancel.setAccessibleName(stop.command.tip)
         row = QHBoxLayout(self)
         row.setContentsMargins(8, 0, 8, 0)
         row.setSpacing(8)
@@ -53,10 +53,10 @@ class JobStrip(QWidget):
         self._appear.setSingleShot(True)
         self._appear.setInterval(APPEAR_MS)
         self._appear.timeout.connect(self.show)
-        runs.host.started.connect(self._started)
-        runs.host.progressed.connect(self._progressed)
-        runs.host.ended.connect(self._ended)
-        self.runs = runs
+        host.started.connect(self._started)
+        host.progressed.connect(self._progressed)
+        host.ended.connect(self._ended)
+        self.host = host
         self.hide()
 
     @Slot(object)
@@ -75,7 +75,7 @@ class JobStrip(QWidget):
 
     @Slot(object, object)
     def _ended(self, job: Job, outcome: Outcome) -> None:
-        if self.runs.host.current is None:
+        if self.host.current is None:
             self._appear.stop()
             self.hide()
 
@@ -83,13 +83,16 @@ class JobStrip(QWidget):
 class StatusBar(QStatusBar):
     """One line at the bottom of the window."""
 
-    def __init__(self, session: Session, runs: Runs, registry: Registry, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, session: Session, runs: Runs, beside: JobHost, registry: Registry, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self.session, self.runs, self._registry = session, runs, registry
         self.setSizeGripEnabled(False)
         self.model = MutedLabel()
         self.memory = MutedLabel()
-        self.job = JobStrip(runs, registry)
+        self.job = JobStrip(runs.host, registry.action("trace.cancel"))
+        self.writing = JobStrip(beside, registry.action("file.stop_writing"))
         self.scores = [ElidedLabel() for _ in range(4)]
         for label in self.scores:
             label.setContentsMargins(10, 0, 0, 0)
@@ -97,6 +100,7 @@ class StatusBar(QStatusBar):
         self.addWidget(self.model)
         self.addWidget(self.memory)
         self.addWidget(self.job)
+        self.addWidget(self.writing)
         self.ready = QToolButton()
         self.ready.setObjectName("trace-ready")
         self.ready.setAccessibleName("Open the finished trace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from engine.graphs.formats.html_report import Evidence, write_html_report
 from engine.graphs.graph import AttributionGraph
 from engine.graphs.pruning import GraphView, prune
 from engine.graphs.svg import svg_text
+from engine.progress import Progress, checkpoint, silent, watched
 
 
 def graph_figure(
@@ -65,10 +67,18 @@ def circuit_report(
     places: Mapping[PlaceKey, Place] | None = None,
     evidence: Evidence | None = None,
     view: GraphView | None = None,
+    progress: Progress = silent,
+    cancel: threading.Event | None = None,
 ) -> None:
-    """Write the report of a circuit with a picture of its graph, light and dark; without a view one at 80 %."""
+    """Write the report of a circuit with a picture of its graph, light and dark; without a view one at 80 %.
+
+    Raises `Cancelled`, and then writes nothing.
+    """
     view = view or prune(graph, keep=circuit.nodes)
     one, other = (
-        graph_figure(graph, view, circuit.labels, circuit.pins, title, "", dark=dark) for dark in (False, True)
+        graph_figure(graph, view, circuit.labels, circuit.pins, title, "", dark=dark)
+        for dark in watched((False, True), 4, "Drawing the graph", progress, cancel, every=1)
     )
+    checkpoint(cancel)
+    progress("Writing the report", 0.5)
     write_html_report(graph, circuit, path, title=title, places=places, evidence=evidence, picture=(one, other))

@@ -2,15 +2,23 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from pathlib import Path
 
 import pytest
 from PySide6.QtGui import QImage
 from pytestqt.qtbot import QtBot
 
+from app.canvas.picture import write_drawing
 from app.dialogs import Ask
+from app.jobs import Cancelled, Outcome
 from app.window import MainWindow
-from engine.graphs import NodeKind
+from engine.errors import Cancelled as CancelledError
+from engine.graphs import NodeKind, prune
+from engine.graphs.figures import graph_figure
+from engine.progress import Progress, checkpoint
+from tests.app.conftest import as_trace
+from tests.graph_builder import build_graph
 
 
 def export(
@@ -165,3 +173,66 @@ def test_a_running_job_does_not_hold_an_export_up(
     assert not ended
     open_window.host.cancel()
     qtbot.waitUntil(lambda: not open_window.host.busy, timeout=10_000)
+
+
+@pytest.mark.command("file.stop_writing", "file.export_graph")
+@pytest.mark.parametrize("ending", ["graphml", "zip", "csv"])
+def test_a_long_export_says_where_it_is_and_can_be_stopped(
+    window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot, ending: str
+) -> None:
+    graph = build_graph(n_features=600, n_edges=150_000)
+    window.session.add_trace(as_trace(graph), "a large one", "neurons")
+    host, told = window.beside, []
+    qtbot.waitUntil(lambda: not host.busy)
+    stop = window.registry.action("file.stop_writing")
+    host.progressed.connect(lambda stage, fraction, _left: told.append((stage, fraction)))
+    path = tmp_path / f"a.{ending}"
+    monkeypatch.setattr(Ask, "save_file", lambda *arguments: path)
+    window.registry.run("file.export_graph")
+    qtbot.waitUntil(lambda: any(fraction > 0 for _, fraction in told), timeout=20_000)
+    stop.refresh()
+    assert stop.isEnabled()
+    assert told[-1][0] == f"Writing {path.name}"
+    window.registry.run("file.stop_writing")
+    qtbot.waitUntil(lambda: not host.busy, timeout=20_000)
+    assert window.statusBar().currentMessage() == "Stopped: nothing was written"
+    edges = tmp_path / "a.edges.csv"
+    assert not path.exists() and not edges.exists()
+    assert not list(tmp_path.glob(".*")), "nothing half written is left"
+
+
+def test_the_status_bar_shows_what_is_being_written(open_window: MainWindow, qtbot: QtBot) -> None:
+    strip, begun, on = open_window.status.writing, threading.Event(), threading.Event()
+    outcomes: list[Outcome] = []
+
+    def slow(progress: Progress, cancel: threading.Event) -> None:
+        progress("Writing a.svg", 0.25)
+        begun.set()
+        while not cancel.is_set() and not on.is_set():
+            cancel.wait(0.01)
+        checkpoint(cancel)
+
+    open_window.beside.submit("export a.svg", "Writing a.svg", slow, outcomes.append)
+    qtbot.waitUntil(lambda: strip.isVisible() and strip.bar.value() == 250, timeout=20_000)
+    assert begun.is_set() and strip.stage.text() == "Writing a.svg"
+    assert not open_window.status.job.isVisible()
+    strip.cancel.click()
+    qtbot.waitUntil(lambda: bool(outcomes), timeout=20_000)
+    assert outcomes == [Cancelled()]
+    assert not strip.isVisible()
+
+
+@pytest.mark.parametrize("ending", ["png", "pdf"])
+def test_a_picture_is_stopped_between_its_pieces(tmp_path: Path, ending: str) -> None:
+    graph, cancel, told = build_graph(n_features=60), threading.Event(), []
+    text = graph_figure(graph, prune(graph), {}, (), "a", "b")
+
+    def progress(stage: str, fraction: float) -> None:
+        told.append(fraction)
+        if fraction > 0.3:
+            cancel.set()
+
+    with pytest.raises(CancelledError):
+        write_drawing(text, tmp_path / f"a.{ending}", progress=progress, cancel=cancel)
+    assert 0.3 < told[-1] < 0.9
+    assert not list(tmp_path.iterdir())

@@ -6,6 +6,8 @@ import pytest
 from PySide6.QtCore import QItemSelectionModel, QPoint, Qt
 from pytestqt.qtbot import QtBot
 
+from app.canvas.scene import Mark
+from app.samples import load_samples
 from app.window import MainWindow
 from engine.graphs import AttributionGraph
 from engine.models.language_model import LanguageModel
@@ -14,13 +16,6 @@ from tests.app.conftest import as_trace
 from tests.app.test_comparison import varied
 from tests.app.test_window_with_model import SECONDS, loaded_window
 from tests.graph_builder import build_graph
-
-# The word for large, asked for in three languages (Ameisen et al. 2025 trace the same question).
-LANGUAGES = (
-    'The opposite of "small" is "',
-    'Le contraire de "petit" est "',
-    'Lo contrario de "pequeño" es "',
-)
 
 
 def choose(window: MainWindow, rows: list[int]) -> None:
@@ -143,23 +138,52 @@ def test_a_deleted_trace_takes_the_table_with_it(three: MainWindow, qtbot: QtBot
 
 
 def test_large_grand_grande(window: MainWindow, gemma: LanguageModel, qtbot: QtBot) -> None:
-    """Three languages ask for one word; the model has neurons for all three."""
+    """Three languages ask for one word, at a click; the model has neurons for all three, and two can be compared.
+
+    Ameisen et al. 2025 trace the same question.
+    """
     loaded_window(window, gemma, "Gemma-3-270m", 18)
     window.runs.max_nodes = 150
-    for text in LANGUAGES:
-        window.session.prompt.edit(text=text)
-        window.runs.trace()
-        qtbot.waitUntil(lambda: not window.host.busy, timeout=SECONDS)
-    project = window.session.project
-    assert project is not None
+    several = load_samples().several
+    window.start.several_button.click()
+    qtbot.waitUntil(lambda: window.shared.table is not None, timeout=3 * SECONDS)
+    project, table = window.session.project, window.shared.table
+    assert project is not None and table is not None
     says = [row.title.partition(" → ")[2].split(",")[0] for row in project.traces()]
-    assert says == ["large", "grand", "grande"]
-    find(window, qtbot, [0, 1, 2])
-    table = window.shared.table
-    assert table is not None
+    assert says == [sample.says for sample in several.prompts] == ["large", "grand", "grande"]
+    assert window.shared_panel.isVisible()
     of_all = [row for row in table.rows if len(row.found.graphs) == 3]
     assert len(of_all) >= 5
     assert table.rows[: len(of_all)] == tuple(of_all)
     window.shared.open(0, 1)
     assert window.session.trace_id == 2
     assert window.session.node_name(window.session.selected).startswith(f"layer {of_all[0].found.layer} ·")
+    window.comparison.compare(1, 2)
+    qtbot.waitUntil(lambda: window.comparison.pairing is not None, timeout=SECONDS)
+    pairing = window.comparison.pairing
+    assert pairing is not None and pairing.comparison.same_dictionary
+    assert pairing.count(Mark.SHARED) + pairing.count(Mark.CHANGED) >= len(of_all)
+
+
+def test_the_three_languages_need_their_model_and_stop_with_a_trace(
+    window: MainWindow, gemma: LanguageModel, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill = window.models.fill
+
+    def without() -> None:
+        fill()
+        window.runs.known_models = set()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(window.models, "fill", without)
+        window.start.several_button.click()
+    assert "need Gemma-3-270m, which is not on this machine" in window.start.banner.sentence.text()
+    assert not window.host.busy
+    loaded_window(window, gemma, "Gemma-3-270m", 18)
+    window.runs.max_nodes = 150
+    window.start.several_button.click()
+    qtbot.waitUntil(lambda: window.host.current is not None and window.host.current.key == "trace", timeout=SECONDS)
+    window.host.cancel()
+    qtbot.waitUntil(lambda: not window.host.busy, timeout=SECONDS)
+    assert window.shared.table is None
+    assert window.session.project is None or len(window.session.project.traces()) <= 1

@@ -10,12 +10,14 @@ from __future__ import annotations
 import csv
 import io
 import re
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from engine.errors import RequestError
 from engine.graphs.formats.arrays import require_plain
@@ -33,6 +35,7 @@ from engine.graphs.formats.whole_graph import (
     read_graph_text,
 )
 from engine.graphs.graph import AttributionGraph
+from engine.progress import Progress, silent, watched
 from engine.whole_files import written_whole
 
 FORM = "CSV tables"
@@ -45,6 +48,7 @@ _FORMULA = "=+-@\t\r'"
 # What spreadsheets and Python's own reader disagree about, or what UTF-8 has no form for.
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 _LONGEST_CELL = 2**20
+_Row = TypeVar("_Row")
 
 
 def rendered(text: object) -> str:
@@ -71,23 +75,40 @@ def write_csv(
     pins: tuple[int, ...] = (),
     groups: Groups = (),
     labels: Mapping[int, str] | None = None,
+    progress: Progress = silent,
+    cancel: threading.Event | None = None,
 ) -> tuple[Path, ...]:
-    """Write the whole graph, with pins, supernodes and labels if given; the paths that were written."""
+    """Write the whole graph, with pins, supernodes and labels if given; the paths that were written.
+
+    Raises `Cancelled`; of three tables those that were whole by then stay.
+    """
+    watch = _Watch(f"Writing {path.name}", progress, cancel)
     file = GraphFile(graph, pins, groups, labels or {})
     if path.suffix.lower() == ".zip":
         with written_whole(path) as raw, zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED) as archive:
             for part in PARTS:
                 with archive.open(part, "w", force_zip64=True) as entry:
-                    _write_part(file, part, entry)
+                    _write_part(file, part, entry, watch)
         return (path,)
     paths = part_paths(path)
     for part, one in zip(PARTS, paths, strict=True):
         with written_whole(one) as raw:
-            _write_part(file, part, raw)
+            _write_part(file, part, raw, watch)
     return paths
 
 
-def _write_part(file: GraphFile, part: str, raw: IO[bytes]) -> None:
+@dataclass(frozen=True)
+class _Watch:
+    stage: str
+    progress: Progress
+    cancel: threading.Event | None
+
+    def rows(self, rows: Iterable[_Row], count: int) -> Iterator[_Row]:
+        """The same rows, told about; the nodes are few beside the edges."""
+        return watched(rows, count, self.stage, self.progress, self.cancel)
+
+
+def _write_part(file: GraphFile, part: str, raw: IO[bytes], watch: _Watch) -> None:
     if part == GRAPH:
         raw.write(graph_text(file).encode())
         return
@@ -96,12 +117,14 @@ def _write_part(file: GraphFile, part: str, raw: IO[bytes]) -> None:
     writer = csv.writer(text)
     if part == NODES:
         writer.writerow(NODE_HEADER)
-        writer.writerows([node, *map(_cell, row.items())] for node, row in enumerate(node_rows(file)))
+        nodes = ([node, *map(_cell, row.items())] for node, row in enumerate(node_rows(file)))
+        writer.writerows(watch.rows(nodes, file.graph.n_nodes))
     else:
         graph = file.graph
         writer.writerow(EDGE_HEADER)
         weights, shares = map(decimal, graph.weight), map(decimal, graph.share)
-        writer.writerows(zip(graph.source.tolist(), graph.target.tolist(), weights, shares, strict=True))
+        edges = zip(graph.source.tolist(), graph.target.tolist(), weights, shares, strict=True)
+        writer.writerows(watch.rows(edges, graph.n_edges))
     text.flush()
     text.detach()
 

@@ -8,6 +8,7 @@ the graph.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -28,6 +29,7 @@ from engine.graphs.formats.whole_graph import (
     read_graph_text,
 )
 from engine.graphs.graph import AttributionGraph
+from engine.progress import Progress, silent, watched
 from engine.whole_files import written_whole
 
 FORM = "GraphML"
@@ -46,10 +48,14 @@ def write_graphml(
     pins: tuple[int, ...] = (),
     groups: Groups = (),
     labels: Mapping[int, str] | None = None,
+    progress: Progress = silent,
+    cancel: threading.Event | None = None,
 ) -> None:
-    """Write the whole graph, with pins, supernodes and labels if given."""
+    """Write the whole graph, with pins, supernodes and labels if given; raises `Cancelled`, and then writes nothing."""
+    count = graph.n_nodes + graph.n_edges
     with written_whole(path) as file:
-        for line in _lines(GraphFile(graph, pins, groups, labels or {})):
+        lines = _lines(GraphFile(graph, pins, groups, labels or {}))
+        for line in watched(lines, count, f"Writing {path.name}", progress, cancel):
             file.write(line.encode())
 
 

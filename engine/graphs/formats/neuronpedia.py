@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from engine.graphs.formats.neuronpedia_nodes import cantor, captions, label_of, 
 from engine.graphs.formats.neuronpedia_params import NodeKeys, Params, read_params, write_params
 from engine.graphs.graph import AttributionGraph, NodeKind
 from engine.graphs.pruning import GraphView, everything, prune
+from engine.progress import Progress, checkpoint, silent
 from engine.whole_files import written_whole
 
 __all__ = ["OWN", "as_document", "cantor", "link_weights", "write_json"]
@@ -45,12 +47,15 @@ def write_json(
     labels: Mapping[int, str] | None = None,
     compatible: bool = False,
     whole: bool = False,
+    progress: Progress = silent,
+    cancel: threading.Event | None = None,
 ) -> None:
     """Write the nodes and edges that the two thresholds show, and every node that is pinned, grouped or labelled.
 
     Without thresholds: 0.8 and 0.98; a graph that came from such a file (pruned by whoever wrote it), and any with
-    `whole`, is written with all nodes and edges.
+    `whole`, is written with all nodes and edges. Raises `Cancelled` between its three steps, and then writes nothing.
     """
+    progress(f"Writing {path.name}", 0.0)
     document = as_document(
         graph,
         node_threshold=node_threshold,
@@ -62,10 +67,13 @@ def write_json(
         compatible=compatible,
         whole=whole,
     )
+    checkpoint(cancel)
+    progress(f"Writing {path.name}", 0.6)
     try:
         data = json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:  # half a surrogate pair: only \uXXXX can say it
         data = json.dumps(document, allow_nan=False).encode()
+    checkpoint(cancel)
     with written_whole(path) as file:
         file.write(data)
 
