@@ -25,8 +25,7 @@ class ThresholdSlider(QSlider):
         self.setRange(10, STEPS)
         self.setSingleStep(5)
         self.setPageStep(50)
-        self.setMinimumWidth(64)
-        self.setMaximumWidth(140)
+        self.setFixedWidth(72)
         self.setAccessibleName(name)
         self.setToolTip(tip(explained))
 
@@ -49,8 +48,7 @@ class DensitySlider(QSlider):
         super().__init__(Qt.Orientation.Horizontal, parent)
         self.setRange(0, 50)
         self.setPageStep(10)
-        self.setMinimumWidth(64)
-        self.setMaximumWidth(90)
+        self.setFixedWidth(54)
         self.setAccessibleName("Largest activation density")
         self.setToolTip(
             tip(
@@ -99,16 +97,16 @@ class ViewStrip(QWidget):
             buttons.append(button)
         row = QHBoxLayout(self)
         row.setContentsMargins(8, 4, 8, 4)
-        parts = FlowRow(gap=16)
+        parts = FlowRow(gap=12)
         for widgets in (
             buttons,
             (MutedLabel("Influence"), self.influence, self.influence_value),
             (MutedLabel("Edges"), self.edges, self.edges_value),
-            (self.hide_errors, self.hide_bos),
         ):
             parts.flow.addWidget(together(*widgets))
         self._density_part = together(MutedLabel("Density"), self.density, self.density_value)
         parts.flow.addWidget(self._density_part)
+        parts.flow.addWidget(together(self.hide_errors, self.hide_bos))
         self.readout.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.readout.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         parts.flow.addWidget(self.readout)
