@@ -81,6 +81,7 @@ MEANING = {
         "For each watched number the change that the graph foretells beside the one that was measured"
     ),
     "Prompt": "The text whose next token is explained; Enter traces, Shift+Enter begins a new line (Ctrl+L)",
+    "Pushes by layer": "How alike the model and its replacement change when the residual stream is pushed a little",
     "Recent projects": "Projects that you opened or saved lately; a click opens one",
     "Search labels, notes and titles of this project": "List what holds the words you type, anywhere in this project",
     "Similar features": "Features of this graph that write or receive nearly the same; a click selects one",

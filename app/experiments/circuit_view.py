@@ -49,7 +49,7 @@ class CircuitView(QSplitter):
         self.tabs.setTabToolTip(1, "What the circuit keeps alone, beside random parts of the graph as large")
         self.addWidget(self.facts)
         self.addWidget(self.tabs)
-        self.setSizes([340, 240])
+        self.setSizes([290, 290])
 
     def show_result(self, settings: dict[str, Any], result: dict[str, Any]) -> None:
         """Show what a project kept."""

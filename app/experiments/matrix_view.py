@@ -38,7 +38,7 @@ class MatrixView(QSplitter):
         self.setSizes([260, 340])
 
     def _table(self, names: tuple[str, ...]) -> Figures:
-        table = Figures("Groups and what they do", ("Without", *names, "Target"), (MATRIX_TIP,))
+        table = Figures("Groups and what they do", ("Without", *names, "Target"), (MATRIX_TIP,), whole_names=True)
         table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
         return table
 

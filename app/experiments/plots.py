@@ -15,6 +15,8 @@ from PySide6.QtWidgets import QWidget
 from app.theme import Theme, current_theme, theme_watcher
 
 LEAST = 110
+# Of all names below a matrix together.
+COLUMN_LETTERS = 18
 LINES = (Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DotLine, Qt.PenStyle.DashDotLine)
 
 
@@ -54,6 +56,7 @@ class Plot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph ships no types
             axis.setPen(pen(theme.border))
             axis.setTextPen(theme.muted)
             axis.setStyle(tickFont=self.font())
+            axis.enableAutoSIPrefix(False)  # “size (x0.001)” is no number to read
             axis.setLabel(title, color=theme.muted, **{"font-size": f"{self.font().pointSizeF():g}pt"})
 
     @Slot()
@@ -242,6 +245,10 @@ class Histogram(Plot):
         self.setXRange(low - 0.05 * span, high + 0.05 * span, padding=0)
 
 
+def _shortened(name: str, most: int) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
 class Matrix(Plot):
     """Signed values as coloured cells: rows act, columns answer."""
 
@@ -273,6 +280,8 @@ class Matrix(Plot):
                 cell.setBrush(QColor(colours[step]))
                 cell.setPen(pen(theme.base))
                 self.addItem(cell)
-        for side, names in (("left", list(reversed(self._names[0]))), ("bottom", list(self._names[1]))):
-            self.getAxis(side).setTicks([list(enumerate(name[:14] for name in names))])
+        # Names side by side share what width there is; the table beside it has them whole.
+        room = max(3, COLUMN_LETTERS // n_columns)
+        for side, names, most in (("left", list(reversed(self._names[0])), 14), ("bottom", self._names[1], room)):
+            self.getAxis(side).setTicks([[(at, _shortened(name, most)) for at, name in enumerate(names)]])
         self.setRange(xRange=(-0.5, n_columns - 0.5), yRange=(-0.5, n_rows - 0.5), padding=0.02)

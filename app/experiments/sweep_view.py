@@ -45,7 +45,7 @@ class SweepView(QSplitter):
         )
         self.addWidget(self.plot)
         self.addWidget(self.table)
-        self.setSizes([300, 300])
+        self.setSizes([230, 370])
         theme_watcher().changed.connect(self._restyle)
 
     def show_result(self, settings: dict[str, Any], result: dict[str, Any]) -> None:

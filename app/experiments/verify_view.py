@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QSplitter, QTabWidget, QWidget
+from PySide6.QtCore import Qt, Slot
+from PySide6.QtWidgets import QSplitter, QTabWidget, QVBoxLayout, QWidget
 
 from app.experiments.desk import ExperimentDesk
 from app.experiments.draft import node_of
 from app.experiments.plots import Lines, Scatter
 from app.experiments.tables import Figures
-from app.panels.plain import tip
+from app.panels.plain import MutedLabel, tip
 from app.reading import number, short_name
+from app.theme import theme_watcher
 from engine.graphs.visible_text import visible_text
 
 PARTS = {
@@ -42,33 +43,60 @@ EDGE_TIPS = (
     "p corrected for the number of edges (Benjamini and Hochberg): of those up to a q, at most that share is false",
 )
 # Kinds of pushes, and how their curves are drawn.
+PUSH_WORDS = {"encoder": "what it reads", "upstream": "what it writes", "random": "random"}
+PUSH_TIPS = (
+    "How the residual stream was pushed at each of the features",
+    "The median cosine one layer above the push",
+    "The median cosine in the last layer that a push reaches",
+)
 PUSHES = {"encoder": "first", "upstream": "second", "random": "quiet"}
 
 
-class VerifyView(QSplitter):
-    """The parts at the left, their pictures at the right."""
+class VerifyView(QTabWidget):
+    """The parts of the verdict first, then a page for what each was measured on."""
 
     def __init__(self, desk: ExperimentDesk, parent: QWidget | None = None) -> None:
-        super().__init__(Qt.Orientation.Horizontal, parent)
-        self.setChildrenCollapsible(False)
+        super().__init__(parent)
+        self.setDocumentMode(True)
         self.desk = desk
         self.parts = Figures(
             "Parts of the verdict", ("Part", "Found", "Needed", ""), ("", *2 * (NEEDED_TIP,)), whole_names=True
         )
+        self.said = MutedLabel("", wrap=True)
         self.edges = Scatter("Predicted and measured small changes", "predicted", "measured")
-        self.layers = Lines("Cosine by layer", "layers above the change", "cosine")
-        self.influence = Scatter("Influence and effect", "influence", "effect", diagonal=False)
-        self.tabs = QTabWidget()
-        self.tabs.setDocumentMode(True)
-        for name, plot in (("edges", self.edges), ("by layer", self.layers), ("influence", self.influence)):
-            self.tabs.addTab(plot, name.capitalize())
-            plot.setToolTip(tip(PARTS[name]))
         self.table = Figures("Edges of the sample", ("From", "To", "Predicted", "Measured", "p", "q"), EDGE_TIPS)
-        self.tabs.insertTab(1, self.table, "Edges listed")
-        self.tabs.setTabToolTip(1, EDGES_TIP)
-        self.addWidget(self.parts)
-        self.addWidget(self.tabs)
-        self.setSizes([300, 280])
+        self.layers = Lines("Cosine by layer", "layers above the change", "cosine")
+        self.pushes = Figures("Pushes by layer", ("Push", "Next layer", "Last layer"), PUSH_TIPS, whole_names=True)
+        self.influence = Scatter("Influence and effect", "influence", "effect", diagonal=False)
+        self._lay_out()
+        theme_watcher().changed.connect(self._restyle)
+
+    def _lay_out(self) -> None:
+        verdict, layers = QWidget(), QSplitter(Qt.Orientation.Horizontal)
+        column = QVBoxLayout(verdict)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        self.said.setContentsMargins(8, 0, 8, 4)
+        column.addWidget(self.parts, 1)
+        column.addWidget(self.said)
+        layers.setChildrenCollapsible(False)
+        layers.addWidget(self.layers)
+        layers.addWidget(self.pushes)
+        layers.setSizes([300, 260])
+        for plot, name in ((self.edges, "edges"), (self.layers, "by layer"), (self.influence, "influence")):
+            plot.setToolTip(tip(PARTS[name]))
+        for page, name, words in (
+            (verdict, "Verdict", "What was checked, what was found, and what was needed"),
+            (self.edges, "Edges", PARTS["edges"]),
+            (self.table, "Listed", EDGES_TIP),
+            (layers, "By layer", PARTS["by layer"]),
+            (self.influence, "Influence", PARTS["influence"]),
+        ):
+            self.setTabToolTip(self.addTab(page, name), tip(words))
+
+    @Slot()
+    def _restyle(self) -> None:
+        self.pushes.show_icons(self.layers.swatches())
 
     def show_result(self, settings: dict[str, Any], result: dict[str, Any]) -> None:
         """Show what a project kept."""
@@ -80,6 +108,11 @@ class VerifyView(QSplitter):
         self.edges.show_points(predicted, measured, [False] * len(predicted))
         curves = [_curve(result["cosines"], push, role) for push, role in PUSHES.items()]
         self.layers.show_curves(curves, level=0)
+        self.pushes.fill(
+            [(PUSH_WORDS[name], *_ends(up)) for name, _, up, _ in curves], [PARTS["by layer"]] * len(curves)
+        )
+        self._restyle()
+        self.said.setText(visible_text(" · ".join(str(one["sentence"]) for one in parts)))
         influence, effect = ([float(one) for one in result[name]] for name in ("influence", "effect"))
         self.influence.show_points(influence, effect, [False] * len(influence))
 
@@ -111,6 +144,11 @@ class VerifyView(QSplitter):
         return visible_text(" ".join(label.split())) or (
             short_name(graph, node) if node >= 0 else f"L{layer} · {feature}"
         )
+
+
+def _ends(values: list[float]) -> tuple[str, str]:
+    """The first and the last of some cosines."""
+    return (f"{values[0]:.2f}", f"{values[-1]:.2f}") if values else ("–", "–")
 
 
 def _curve(cosines: list[dict[str, Any]], push: str, role: str) -> tuple[str, list[float], list[float], str]:

@@ -255,7 +255,7 @@ def _on_prompt(
     places = dict.fromkeys(position for one in changes for position in one.positions(len(texts)))
     members = _features(changes, len(texts))
     return OnPrompt(
-        "".join(texts),
+        "".join(texts[case.recording.first_position :]),
         case.recording.token_ids,
         ", ".join(f"{texts[position].strip()} ({position})" for position in places),
         sum(case.pools.holds(one) for one in members),

@@ -219,7 +219,8 @@ def test_a_change_is_made_on_paraphrases(ready: MainWindow, qtbot: QtBot) -> Non
     page.paraphrases.box.setPlainText("The capital city of Texas is\nPeople say the capital of Texas is")
     result = run(window, qtbot, "experiment.paraphrases")
     table = rows(page.views["paraphrases"].table)  # type: ignore[attr-defined]
-    assert [row[0].count("Texas") for row in table] == [1, 1, 1, 0]
+    assert [row[0] for row in table] == [one["prompt"] for one in result["prompts"]]
+    assert table[0][0] == "The capital of Texas is"
     own = result["prompts"][0]
     assert own["changed"] == result["changed"] and tuple(own["token_ids"]) == graph.token_ids
     mean = np.mean([one["changed"] - one["recorded"] for one in result["prompts"]])
