@@ -48,7 +48,7 @@ class Interrupts:
 
     def _close(self) -> None:
         if self.window is not None:
-            QTimer.singleShot(0, self.window, self.window.close)
+            QTimer.singleShot(0, self.window, self.window.end)
 
 
 class OpenedFiles(QObject):
@@ -82,6 +82,7 @@ class LastSession:
             self.window.files.open_path(project)
         elif self._before is None:
             self.window.settings.reopen()
+        self.window.draft.restore()
         if self._before is not None:
             left = self._before.project
             self.window.settings.offer(self._before.sentence, None if left == project else left)
@@ -112,6 +113,7 @@ def run(project: Path | None) -> int:
     garbage.start()
     window = MainWindow(app)
     faults.caught.connect(window.show_fault)
+    faults.refused.connect(window.session.report_refusal)
     window.show()
     app.installEventFilter(OpenedFiles(window))
     session = LastSession(window)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from app.canvas import Mark, Scene
 from app.canvas.scene import pair
+from app.group_colours import with_colours
 from app.reading import KIND_WORDS, kind_of, number, short_name, token_word
-from app.session import ViewSettings, with_colours
+from app.session import ViewSettings
 from engine.graphs import AttributionGraph, GraphView, NodeKind
 from engine.graphs.comparison import Comparison, compare, paired_views
 from engine.graphs.visible_text import visible_text

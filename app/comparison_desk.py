@@ -125,8 +125,7 @@ class ComparisonDesk(QObject):
     @Slot()
     def _traces_changed(self) -> None:
         """The right trace may be gone."""
-        project = self.session.project
-        numbers = [] if project is None else [row.id for row in project.traces()]
+        numbers = self.session.trace_numbers()
         self._n_traces = len(numbers)
         if self._wanted is not None and self.right not in numbers:
             self._forget()

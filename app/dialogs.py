@@ -98,6 +98,22 @@ class Ask:
         return agreed
 
     @classmethod
+    def leave(cls, parent: QWidget, text: str) -> bool | None:
+        """Whether what is not in any file shall be saved elsewhere (True) or be gone (False) before it is left."""
+        box = QMessageBox(parent)
+        box.setTextFormat(Qt.TextFormat.PlainText)
+        box.setWindowTitle("Not kept yet")
+        box.setText(text)
+        save = box.addButton("Save a copy elsewhere…", QMessageBox.ButtonRole.AcceptRole)
+        go = box.addButton("Leave without it", QMessageBox.ButtonRole.DestructiveRole)
+        box.addButton(QMessageBox.StandardButton.Cancel)
+        box.setDefaultButton(save)
+        box.exec()
+        clicked = box.clickedButton()
+        box.deleteLater()
+        return True if clicked is save else False if clicked is go else None
+
+    @classmethod
     def tell(cls, parent: QWidget, title: str, text: str) -> None:
         """Something to read; does not wait for an answer."""
         box = QMessageBox(parent)

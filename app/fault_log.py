@@ -12,6 +12,7 @@ from types import TracebackType
 
 from PySide6.QtCore import QMessageLogContext, QObject, QtMsgType, Signal, qInstallMessageHandler
 
+from engine.errors import LoupeError
 from engine.places import log_file
 
 logger = logging.getLogger("circuit_loupe")
@@ -52,6 +53,7 @@ class FaultCatcher(QObject):
     """Catches what nobody handled, in any thread, logs it and tells the window."""
 
     caught = Signal(str)
+    refused = Signal(object)  # LoupeError: no fault of ours, but the file's or the drive's, and a sentence as it is
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -73,7 +75,10 @@ class FaultCatcher(QObject):
             sys.__excepthook__(kind, error, trace)
             return
         logger.error("unhandled\n%s", "".join(traceback.format_exception(kind, error, trace)))
-        self.caught.emit(sentence_for(error))
+        if isinstance(error, LoupeError):
+            self.refused.emit(error)
+        else:
+            self.caught.emit(sentence_for(error))
 
     def _unhandled_in_thread(self, args: threading.ExceptHookArgs) -> None:
         if args.exc_value is not None:

@@ -196,7 +196,7 @@ class Guide(QObject):
         """Remember what is there already in a project or a trace that was just opened."""
         session, (project, trace) = self.session, self._opened
         if session.project is not project or project is None:
-            self._there = set() if session.project is None else {row.id for row in session.project.traces()}
+            self._there = set(session.trace_numbers())
         if (session.project, session.trace_id) != (project, trace):
             self._opened, self._found = (session.project, session.trace_id), session.annotations
             self._ran = {row.id for row in self.experiments.rows()}
@@ -208,7 +208,7 @@ class Guide(QObject):
         project, session = self.session.project, self.session
         if project is None or session.trace_id is None or session.growing:
             return
-        new = [row.id for row in project.traces() if row.id not in self._there]
+        new = [number for number in self.session.trace_numbers() if number not in self._there]
         if new:
             self._tick("trace")
         if len(new) > 1:

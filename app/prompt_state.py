@@ -178,9 +178,25 @@ class PromptState(QObject):
             traced, read_by = stored["traced"], str(stored["read_by"])
         except (KeyError, TypeError):
             return False
+        # A file of somebody else may hold anything.
+        if not (all(map(_is_token, chips)) and all(map(_is_token, tokens))):
+            return False
         self.draft, self.chips, self.next, self.read_by = draft, chips, tokens, read_by
         self.traced = traced if isinstance(traced, int) and 0 <= traced <= len(chips) else None
         self.draftChanged.emit()
         self.chipsChanged.emit()
         self.nextChanged.emit()
         return True
+
+
+def _is_token(one: Chip | NextToken) -> bool:
+    """Whether what was kept of a token is of the kinds that it should be."""
+    texts = (one.text, one.visible) if isinstance(one, Chip) else (one.text,)
+    switches = (one.special, one.generated) if isinstance(one, Chip) else ()
+    return (
+        type(one.token_id) is int
+        and 0 <= one.token_id < 2**31
+        and all(isinstance(text, str) for text in texts)
+        and all(isinstance(switch, bool) for switch in switches)
+        and (isinstance(one.probability, float | int) or (isinstance(one, Chip) and one.probability is None))
+    )

@@ -56,6 +56,16 @@ class Memory:
         entries = [entry, *[old for old in self._list("recent/projects") if old != entry]]
         self._settings.setValue("recent/projects", entries[:MOST_RECENT])
 
+    def draft(self) -> str:
+        """The prompt that was typed while no project was open."""
+        return self.text("draft", "")
+
+    def set_draft(self, text: str) -> None:
+        """Remember it, on the drive at once."""
+        if text != self.draft():
+            self.set_text("draft", text)
+            self.flush()
+
     def flush(self) -> None:
         """Write to disk now."""
         self._settings.sync()

@@ -24,11 +24,13 @@ from app.engine_calls import (
 from app.garbage import set_aside, take_back
 from app.growing import Growth
 from app.jobs import Failure, JobHost, Mailbox, Outcome, Value
-from app.session import Session
+from app.session import DRAFT_KEY, Session
 from app.shelf import is_here
 from app.token_choice import meant_token
 from engine.errors import LoupeError, RequestError
 from engine.graphs.titles import title_of, trace_title
+from engine.graphs.visible_text import visible_text
+from engine.projects import Asked, Project
 from engine.tracing.spec import Prompt, Target, TraceSpec
 
 if TYPE_CHECKING:
@@ -351,7 +353,7 @@ class Runs(QObject):
             self.session.add_trace(outcome.value, title_of(outcome.value.report, outcome.value.graph), features, prompt)
         except LoupeError as error:
             self.session.stop_growing()
-            self.session.report_problem("graph", error.sentence, "file.save_as")
+            self._hold(outcome.value, features, prompt or growth.prompt, error)
             return
         report = outcome.value.report
         if not report.get("complete", True):
@@ -366,8 +368,23 @@ class Runs(QObject):
         try:
             number = self.session.keep_trace(trace, title, growth.features, prompt)
         except LoupeError as error:
-            self.session.report_error("graph", error)
+            self._hold(trace, growth.features, prompt, error)
             return
+        self._wait(number, title)
+
+    def _hold(self, trace: Trace, features: str, prompt: dict[str, Any], error: LoupeError) -> None:
+        """The file does not take a finished trace: it is put there later, or into a copy."""
+        title = title_of(trace.report, trace.graph)
+
+        def put(project: Project) -> None:
+            number = project.add_trace(trace.report, trace.graph, title=title, asked=Asked(trace.spec, features))
+            project.set_setting(f"{DRAFT_KEY}/{number}", {**prompt, "features": features})
+            self._wait(number, title)
+
+        self.session.file.hold(f"trace {id(trace)}", f"the trace {visible_text(title)}", put, error)
+
+    def _wait(self, number: int, title: str) -> None:
+        """A trace waits to be opened."""
         self.ready = (number, title)
         self.readyChanged.emit()
 
@@ -377,8 +394,7 @@ class Runs(QObject):
         session = self.session
         if self.ready is None:
             return
-        rows = [] if session.project is None else [row.id for row in session.project.traces()]
-        if self.ready[0] not in rows or session.trace_id == self.ready[0]:
+        if self.ready[0] not in session.trace_numbers() or session.trace_id == self.ready[0]:
             self.ready = None
             self.readyChanged.emit()
 

@@ -114,7 +114,7 @@ class SeriesDesk(QObject):
         traces, self._running = self._running, ()
         if project is not self.session.project or not traces:
             return
-        there = {row.id for row in project.traces()}
+        there = self.session.trace_numbers()
         refs = [TreeRef("trace", number) for number in traces if number in there]
         try:
             if refs:
@@ -137,7 +137,11 @@ class SeriesDesk(QObject):
     def _look(self) -> None:
         """Find the series of the open trace."""
         if not self._stepping:
-            self.steps = self._find()
+            try:
+                self.steps = self._find()
+            except LoupeError as error:
+                self.session.report_error("project", error)
+                return
             self.changed.emit()
             self._read_ahead()
 

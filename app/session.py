@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, Signal, Slot
 
+from app.file_watch import SAVE_ELSEWHERE, FileWatch
 from app.finding import Finding
+from app.group_colours import with_colours
 from app.growing import same_node
-from app.prompt_state import PromptState
+from app.prompt_state import Draft, PromptState
 from app.unsaved import is_unsaved, new_unsaved_path
 from app.visited import Visited
-from engine.errors import LoupeError, MachineError
+from engine.errors import LoupeError, MachineError, RequestError
 from engine.graphs import AttributionGraph, Circuit, GraphView, prune
 from engine.projects import Annotations, Asked, DamagedProjectError, FileLostError, Project, circuit_of
 
@@ -25,19 +27,7 @@ if TYPE_CHECKING:
     from engine.tracing import Trace
 
 DRAFT_KEY = "prompt"
-SAVE_ELSEWHERE = "Save a copy elsewhere…"
 NO_ANNOTATIONS = Annotations((), {}, (), "", {})
-# Colours of groups that were given none: they stay apart for colour-blind eyes (Okabe and Ito 2008) on both themes.
-GROUP_COLOURS = (
-    ("Orange", "#d58400"),
-    ("Sky blue", "#3f9fd8"),
-    ("Green", "#0a9c73"),
-    ("Pink", "#bf6f9f"),
-    ("Vermilion", "#d05a10"),
-    ("Blue", "#0f6fb0"),
-    ("Yellow", "#c9b21b"),
-    ("Grey", "#7d858f"),
-)
 
 
 # (N,) activation densities of a graph's nodes, nan where they are not known.
@@ -107,7 +97,7 @@ class Session(QObject):
         super().__init__(parent)
         self.prompt = PromptState(self)
         self.damaged: Path | None = None  # the project that was found damaged last
-        self._said = ""  # what the last heartbeat found wrong with the file
+        self.file = FileWatch(self)
         self.project: Project | None = None
         self.trace_id: int | None = None
         self.graph: AttributionGraph | None = None
@@ -155,6 +145,14 @@ class Session(QObject):
         """True when there is a graph to annotate and a project that takes it."""
         return self.trace_id is not None and self.project is not None and not self.project.read_only
 
+    def trace_numbers(self) -> list[int]:
+        """The traces of the project, oldest first; none where it cannot be read, which is said."""
+        try:
+            return [] if self.project is None else [row.id for row in self.project.traces()]
+        except LoupeError as error:
+            self.report_error("project", error)
+            return []
+
     def ensure_project(self) -> Project:
         """The open project, or a new one in the folder of unsaved ones: a trace is never without a home."""
         if self.project is None:
@@ -165,6 +163,8 @@ class Session(QObject):
 
     def set_project(self, project: Project | None) -> None:
         """Close what is open and show another project, or none, as it was left."""
+        if self.project is not None:
+            self.leaving.emit()
         self.close_trace()
         if self.project is not None:
             self.project.close()
@@ -180,6 +180,7 @@ class Session(QObject):
 
     def _tell_project(self) -> None:
         """Another project is open."""
+        self.file.begin()
         self.projectChanged.emit()
         self.tracesChanged.emit()
         self.historyChanged.emit()
@@ -206,18 +207,7 @@ class Session(QObject):
 
     def heartbeat(self) -> None:
         """Tell other programs that this one still has the project, and say at once what has become of its file."""
-        if self.project is None:
-            return
-        before, self._said = self._said, ""
-        try:
-            self.project.heartbeat()
-        except LoupeError as error:
-            self._said = error.sentence
-            if error.sentence != before:  # once: the person may have put it away
-                self.report_error("project", error)
-            return
-        if before:
-            self.report_problem("project", "")
+        self.file.beat()
 
     # ---- the trace ---------------------------------------------------------------------------------------------
 
@@ -252,19 +242,34 @@ class Session(QObject):
             graph = self.project.load_graph(number) if graph is None else graph
             report = self.project.report(number)
             stored = self.project.view(number)
+            annotations = with_colours(self.project.annotations(number))
+            prompt = self.project.setting(f"{DRAFT_KEY}/{number}")
+            source, draft = ("", None) if isinstance(prompt, dict) else self._asked_of(number)
         except LoupeError as error:
             self.report_error("graph", error)
             return
         self.trace_id, self.report, self.growing = number, report, False
         self._take(graph, continued)
         self.settings = ViewSettings.from_json(stored)
-        self.annotations = with_colours(self.project.annotations(number))
+        self.annotations = annotations
         self._prune()
-        prompt = self.project.setting(f"{DRAFT_KEY}/{number}")
-        if prompt is not None:
+        if isinstance(prompt, dict):
             self.prompt.restore(prompt)
-        self.features_source = str(prompt.get("features", "")) if isinstance(prompt, dict) else ""
+            source = str(prompt.get("features", ""))
+        elif draft is not None:
+            self.prompt.edit(**draft.as_json())
+        self.features_source = source
         self._tell()
+
+    def _asked_of(self, number: int) -> tuple[str, Draft | None]:
+        """The dictionary and the prompt of a trace that no window made; ("", None) where they are not known."""
+        assert self.project is not None
+        try:
+            asked = self.project.asked(number)
+        except RequestError:
+            return "", None
+        prompt = asked.spec.prompt
+        return asked.features, Draft(prompt.text, prompt.bos, prompt.chat, prompt.system or "")
 
     def show_growing(self, graph: AttributionGraph, features: str, *, first: bool) -> None:
         """Show the graph of a trace that still runs, `first` or with more rows; the project does not hold it."""
@@ -285,7 +290,7 @@ class Session(QObject):
             return
         before = self._left
         self.close_trace()
-        if self.project is not None and before in [row.id for row in self.project.traces()]:
+        if before is not None and before in self.trace_numbers():
             self.open_trace(before)
 
     def _take(self, graph: AttributionGraph, continued: bool) -> None:
@@ -321,6 +326,13 @@ class Session(QObject):
 
     def refresh(self, trace_id: int | None = None) -> None:
         """Read again what an edit, an undo or a redo may have changed; opens `trace_id` if that is another trace."""
+        assert self.project is not None
+        try:
+            self._read_again(trace_id)
+        except LoupeError as error:
+            self.report_error("project", error)
+
+    def _read_again(self, trace_id: int | None) -> None:
         assert self.project is not None
         self.tracesChanged.emit()
         self.historyChanged.emit()
@@ -368,8 +380,12 @@ class Session(QObject):
 
     def keep_view(self) -> None:
         """Write the sliders into the project; called when they come to rest."""
-        if self.project is not None and self.trace_id is not None and not self.project.read_only:
+        if self.project is None or self.trace_id is None or self.project.read_only:
+            return
+        try:
             self.project.set_view(self.trace_id, self.settings.as_json())
+        except LoupeError as error:
+            self.report_error("project", error)
 
     def _prune(self) -> None:
         assert self.graph is not None
@@ -443,6 +459,11 @@ class Session(QObject):
         """Show one sentence where it happened, with a button that runs a command."""
         self.problem.emit(Problem(place, sentence, command, words))
 
+    @Slot(object)
+    def report_refusal(self, error: LoupeError) -> None:
+        """Show what nobody handled and is the file's or the drive's, not a fault of ours."""
+        self.report_error("graph", error)
+
     def report_error(self, place: str, error: LoupeError) -> None:
         """Show what the engine refused where it was asked; above everything, what is wrong with the file itself."""
         if isinstance(error, DamagedProjectError):
@@ -454,12 +475,3 @@ class Session(QObject):
             self.report_problem("project", error.sentence, "file.save_as", SAVE_ELSEWHERE)
         else:
             self.report_problem(place, error.sentence)
-
-
-def with_colours(annotations: Annotations) -> Annotations:
-    """Give every group that has no colour of its own one that stays the same as long as the group lives."""
-    groups = tuple(
-        group if group.colour else replace(group, colour=GROUP_COLOURS[(group.id - 1) % len(GROUP_COLOURS)][1])
-        for group in annotations.groups
-    )
-    return replace(annotations, groups=groups)

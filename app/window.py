@@ -30,7 +30,7 @@ from app.commands.training import Training
 from app.commands.tree import TreeHands
 from app.comparison_desk import ComparisonDesk
 from app.downloads import Downloads
-from app.dropped_files import PROJECT_ENDING, dropped_files
+from app.dropped_files import dropped_files
 from app.effects import EffectsDesk
 from app.evidence import EvidenceDesk
 from app.experiments import ExperimentDesk, ExperimentPage
@@ -56,6 +56,7 @@ from app.panels.scrolling import scrolled
 from app.panels.shared_panel import SharedPanel
 from app.panels.start_page import StartPage
 from app.panels.status import StatusBar
+from app.prompt_draft import PromptDraft
 from app.recent import Memory
 from app.runs import Runs
 from app.sample_runs import SampleRuns
@@ -68,7 +69,6 @@ from app.theme import theme_watcher
 from engine.projects import SearchHit
 
 HEARTBEAT_MS = 3_000  # a file that is gone is said within it; the heart itself beats once a minute
-DRAFT_PAUSE_MS = 1000
 CLOSE_SECONDS = 5.0
 SAID_MS = 5000
 SIDE_GROWTH = 0.4  # side panels are this power of the text's scale wider
@@ -83,7 +83,7 @@ class MainWindow(QMainWindow):
         self.setObjectName("main-window")
         self.setAcceptDrops(True)
         self.setDockNestingEnabled(True)
-        self._closing = False
+        self._closing = self._ending = False
         self.stopped = True
         self.memory = Memory()
         self.session = Session(self)
@@ -277,12 +277,7 @@ class MainWindow(QMainWindow):
         self.start.projectChosen.connect(self.files.open_path)
         theme_watcher().changed.connect(self._restyle)
         session.traceChanged.connect(self._show_size)
-        self._draft_pause = QTimer(self)
-        self._draft_pause.setSingleShot(True)
-        self._draft_pause.setInterval(DRAFT_PAUSE_MS)
-        self._draft_pause.timeout.connect(session.keep_prompt)
-        session.prompt.chipsChanged.connect(self._draft_pause.start)
-        session.traceChanged.connect(self._draft_pause.start)
+        self.draft = PromptDraft(session, self.prompt_bar, self.memory, self)
         self._heartbeat = QTimer(self)
         self._heartbeat.setInterval(HEARTBEAT_MS)
         self._heartbeat.timeout.connect(self._beat)
@@ -385,6 +380,7 @@ class MainWindow(QMainWindow):
     @Slot()
     def settle(self) -> None:
         """Write down what is still being typed or moved, before something else is opened."""
+        self.inspector.label_line.finish()
         self.investigation.commit_note()
         self.area.strip.commit()
 
@@ -450,6 +446,12 @@ class MainWindow(QMainWindow):
         """Close the window."""
         self.close()
 
+    def end(self) -> None:
+        """The system wants the program to end: nobody can be asked any more."""
+        self.files.set_aside()
+        self._ending = True
+        self.close()
+
     def closeEvent(self, event: QCloseEvent) -> None:
         """Cancel what runs, wait a little, and lose nothing: every edit is in the file already."""
         if self.host.busy and not self._closing:
@@ -460,14 +462,18 @@ class MainWindow(QMainWindow):
             QTimer.singleShot(int(CLOSE_SECONDS * 1000), self, self.close)
             event.ignore()
             return
-        self.settle()
+        if not self._ending and not self.files.may_leave():
+            self._closing = False
+            event.ignore()
+            return
+        self.draft.keep()
         self.models.close_page()
         self.settings.close()
         self.training.close()
         self.look.keep_layout()
         self.session.close()
         self._heartbeat.stop()
-        self._draft_pause.stop()
+        self.draft.stop()
         self.status.stop()
         self.stopped = self.beside.shutdown(CLOSE_SECONDS) and self.host.shutdown(CLOSE_SECONDS)
         super().closeEvent(event)
@@ -486,10 +492,4 @@ class MainWindow(QMainWindow):
 
     def dropEvent(self, event: QDropEvent) -> None:
         """Open the project that was dropped, and add the graphs to it."""
-        paths = dropped_files(event.mimeData())
-        projects = [path for path in paths if path.suffix.lower() == PROJECT_ENDING]
-        if projects and not self.files.open_path(projects[0]):
-            return
-        for path in paths:
-            if path.suffix.lower() != PROJECT_ENDING:
-                self.graph_files.read(path)
+        self.files.take(dropped_files(event.mimeData()))

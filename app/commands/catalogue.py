@@ -47,6 +47,8 @@ def _file(window: MainWindow) -> list[Command]:
                 tip="Traced prompts with their circuits and what was measured of them; a copy is opened"),
         Command("file.reopen", "Open w&hat was open", FILE, window.settings.open_left, (), "history",
                 window.settings.has_left, tip="Open the project that was open when the program ended unexpectedly"),
+        Command("file.edit_here", "E&dit it here", FILE, files.edit_here, (), "label", files.can_edit_here,
+                tip="Open the project again, which another program has let go of, to edit it here"),
         Command("file.save_as", "Save &as…", FILE, files.save_as, ("Ctrl+Shift+S",), "save", section=1,
                 enabled=asked.has_project, tip="Give the project a name; everything is saved as you work"),
         Command("file.import_graph", "&Import graph…", FILE, graphs.import_graph, (), "open", section=2,

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from app.commands.registry import Command
-from app.session import GROUP_COLOURS
+from app.group_colours import GROUP_COLOURS
 
 if TYPE_CHECKING:
     from app.window import MainWindow

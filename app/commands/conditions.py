@@ -61,7 +61,10 @@ class Conditions:
 
     def _title(self, word: str, name: str) -> str | None:
         project = self.session.project
-        title = None if project is None or project.read_only else getattr(project, name)
+        try:
+            title = None if project is None or project.read_only else getattr(project, name)
+        except LoupeError:
+            return None  # The heartbeat says what happened to the file.
         return f"{word} {title}" if title else None
 
     def can_undo(self) -> bool:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from app.session import Session
-from engine.errors import LoupeError
+from engine.errors import LoupeError, MachineError
 from engine.graphs.circuit import PlaceKey
-from engine.projects import Annotations, Group, Project
+from engine.graphs.visible_text import visible_text
+from engine.projects import Annotations, FileLostError, Group, Project
+
+LONGEST = 40  # of a text in a sentence
 
 
 class Edits:
@@ -16,7 +19,10 @@ class Edits:
     def __init__(self, session: Session) -> None:
         self.session = session
 
-    def _write(self, place: str, edit: Callable[[Project, int], object]) -> bool:
+    def _write(self, place: str, edit: Callable[[Project, int], object], typed: tuple[str, str] | None = None) -> bool:
+        """Make an edit. `typed`: for a text, what it is on (the same each time) and what it is in words: it is held
+        where the file does not take it.
+        """
         session = self.session
         if session.project is None or session.trace_id is None:
             return False
@@ -25,13 +31,29 @@ class Edits:
                 place, "This project is open for reading only; save it as a new file to edit it.", "file.save_as"
             )
             return False
+        number = session.trace_id
+        key = "" if typed is None else self._key(typed[0])
         try:
-            edit(session.project, session.trace_id)
+            edit(session.project, number)
+        except (FileLostError, MachineError) as error:
+            if typed is None:
+                session.report_error(place, error)
+            else:
+                session.file.hold(key, typed[1], lambda project: edit(project, number), error)
+            return False
         except LoupeError as error:
             session.report_error(place, error)
             return False
+        session.file.held.drop(key)
         session.refresh()
         return True
+
+    def _key(self, what: str) -> str:
+        return f"{what} of trace {self.session.trace_id}"
+
+    def _is_there(self, what: str) -> None:
+        """The file holds what is wanted of a text: nothing else that was typed there waits any more."""
+        self.session.file.held.drop(self._key(what))
 
     # ---- pins and labels ---------------------------------------------------------------------------------------
 
@@ -51,14 +73,26 @@ class Edits:
         """Pin a node, or take its pin away."""
         return self.unpin([node]) if node in self.session.annotations.pins else self.pin([node])
 
-    def label(self, node: int, text: str, *, everywhere: bool = False) -> bool:
-        """Name a node in this trace, or its feature everywhere; an empty text takes the name away."""
+    def label(self, node: int, text: str, *, everywhere: bool = False, merge: str | None = None) -> bool:
+        """Name a node in this trace, or its feature everywhere; an empty text takes the name away. `merge`: what is
+        typed under one key is one step.
+        """
         text, present = " ".join(text.split()), self.session.annotations
         if text == present.labels.get(node, "") and (not text or everywhere == (node in present.everywhere)):
+            self._is_there(f"label of {node}")
             return False
+        typed = f"label of {node}", f"the label “{visible_text(text, LONGEST)}”"
         if everywhere:
-            return self._write("inspector", lambda project, trace: project.label_everywhere(trace, node, text))
-        return self._write("inspector", lambda project, trace: project.set_label(trace, node, text))
+            return self._write(
+                "inspector", lambda project, trace: project.label_everywhere(trace, node, text, merge=merge), typed
+            )
+        return self._write("inspector", lambda project, trace: project.set_label(trace, node, text, merge=merge), typed)
+
+    def take_back(self, merge: str) -> bool:
+        """Take back what was typed under a key, leaving no step; False where it was not the last that was done."""
+        taken: list[object] = []
+        self._write("inspector", lambda project, _: taken.append(project.take_back(merge)))
+        return taken != [None] and bool(taken)
 
     def give_labels(self, texts: Mapping[int, str]) -> bool:
         """Give nodes automatic labels; those that a person or a file named keep theirs."""
@@ -86,7 +120,8 @@ class Edits:
         found = find_group(self.session.annotations, group)
         if not name or found is None or found.name == name:
             return False
-        return self._write("graph", lambda project, trace: project.rename_group(trace, group, name))
+        typed = f"name of group {group}", f"the name “{visible_text(name, LONGEST)}” of a group"
+        return self._write("graph", lambda project, trace: project.rename_group(trace, group, name), typed)
 
     def recolour_group(self, group: int, colour: str) -> bool:
         """Give a group another colour ('#rrggbb')."""
@@ -107,7 +142,8 @@ class Edits:
         found = find_group(self.session.annotations, group)
         if found is None or found.note == text.strip():
             return False
-        return self._write("graph", lambda project, trace: project.set_group_note(trace, group, text.strip()))
+        typed = f"note on group {group}", f"the note on {visible_text(found.name, LONGEST)}"
+        return self._write("graph", lambda project, trace: project.set_group_note(trace, group, text.strip()), typed)
 
     def put_into(self, group: int, nodes: Sequence[int], groups: Sequence[int]) -> bool:
         """Put nodes and groups into a group."""
@@ -153,8 +189,10 @@ class Edits:
     def note(self, text: str) -> bool:
         """Keep the notes of the open trace."""
         if text == self.session.annotations.note:
+            self._is_there("note")
             return False
-        return self._write("investigation", lambda project, trace: project.set_note(trace, text, merge="note"))
+        typed = "note", "the note on this trace"
+        return self._write("investigation", lambda project, trace: project.set_note(trace, text, merge="note"), typed)
 
     # ---- undo --------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,11 @@ from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
 
 from app.dialogs import Ask
+from app.file_watch import SAVE_ELSEWHERE
 from app.samples import load_sample_projects
-from app.session import SAVE_ELSEWHERE
 from app.unsaved import is_unsaved, new_unsaved_path
 from engine.errors import LoupeError
+from engine.graphs.visible_text import visible_text
 from engine.places import log_file
 from engine.projects import DamagedProjectError, Project
 
@@ -45,7 +47,8 @@ class ProjectFiles:
 
     def new(self) -> None:
         """Leave the project and begin with an empty one."""
-        self.window.settle()
+        if not self.may_leave():
+            return
         self.session.close()
         self.window.show_recent()
 
@@ -70,12 +73,61 @@ class ProjectFiles:
             return
         self.open_path(path)
 
+    def may_leave(self) -> bool:
+        """Write down what is being typed; where something is in no file then, ask: save it elsewhere, or leave it."""
+        self.window.settle()
+        session = self.session
+        session.heartbeat()
+        if session.project is None or not (session.file.held or session.file.is_lost):
+            return True
+        what = f"Not in any file: {session.file.held.words}." if session.file.held else "Its file is gone."
+        answer = Ask.leave(self.window, f"{visible_text(session.project.path.name)} could not be written. {what}")
+        if answer is None:
+            return False
+        if answer:
+            self.save_as()
+            return not (session.file.held or session.file.is_lost)
+        session.file.held.clear()
+        return True
+
+    def set_aside(self) -> None:
+        """The system ends the program: what is in no file goes into a project without a name, listed at the start."""
+        self.window.settle()
+        session = self.session
+        session.heartbeat()
+        if session.project is None or not (session.file.held or session.file.is_lost):
+            return
+        path = new_unsaved_path()
+        try:
+            session.project.save_copy(path)
+            with Project.open(path) as copy:
+                session.file.held.put_into(copy)
+        except LoupeError as error:
+            session.report_error("project", error)
+            return
+        session.file.held.clear()
+        self.window.remember_project(path)
+
+    def can_edit_here(self) -> bool:
+        """Another program had the file, and has let go of it."""
+        return self.session.file.is_free
+
+    def edit_here(self) -> None:
+        """Open the file again, now that the program that had it has let go: it may be written, and is as it is now."""
+        project, trace = self.session.project, self.session.trace_id
+        if project is not None:
+            path = project.path
+            self.session.set_project(None)
+            if self.open_path(path) and trace is not None and trace in self.session.trace_numbers():
+                self.session.open_trace(trace)
+
     def open_path(self, path: Path) -> bool:
         """Open a project; False, and a sentence in the window, where it cannot be."""
-        self.window.settle()
         current = self.session.project
         if current is not None and _same_file(path, current.path):
             return True
+        if not self.may_leave():
+            return False
         try:
             project = Project.open(path)
         except DamagedProjectError as error:
@@ -91,6 +143,15 @@ class ProjectFiles:
         self.window.remember_project(path)
         self._tell(project)
         return True
+
+    def take(self, paths: Sequence[Path]) -> None:
+        """Open the project among some files, and add the graphs to it."""
+        projects = [path for path in paths if path.suffix.lower() == SUFFIX]
+        if projects and not self.open_path(projects[0]):
+            return
+        for path in paths:
+            if path.suffix.lower() != SUFFIX:
+                self.window.graph_files.read(path)
 
     def _tell(self, project: Project) -> None:
         """Say at once what is special about the file that was opened."""
@@ -115,7 +176,6 @@ class ProjectFiles:
     def save_to(self, path: Path) -> bool:
         """Write the project to `path` and go on working there."""
         self.window.settle()
-        typed = self.window.investigation.pane.not_written()
         project, old_trace = self.session.ensure_project(), self.session.trace_id
         old, unsaved = project.path, is_unsaved(project.path)
         if _same_file(path, old):
@@ -130,9 +190,8 @@ class ProjectFiles:
         self.session.set_project(copy)
         if old_trace is not None:
             self.session.open_trace(old_trace)
-        if typed is not None:
-            self.window.investigation.pane.put(*typed)
         self._tell(copy)
+        self.session.file.put_held()
         if unsaved:
             _remove(old)
         self.window.remember_project(path)

@@ -10,6 +10,7 @@ from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QWidget
 
 from app.theme import icon
+from engine.errors import LoupeError
 
 MENUS = ("&File", "&Edit", "&Project", "&Circuit", "E&xperiment", "&Trace", "&Go", "&View", "&Help")
 Condition = Callable[[], bool]
@@ -69,11 +70,14 @@ class CommandAction(QAction):
 
     def refresh(self) -> None:
         """Follow the session: title, whether it is possible, whether it is on."""
-        self._describe()
         command = self.command
-        self.setEnabled(command.enabled is None or command.enabled())
-        if command.checked is not None:
-            self.setChecked(command.checked())
+        try:
+            self._describe()
+            self.setEnabled(command.enabled is None or command.enabled())
+            if command.checked is not None:
+                self.setChecked(command.checked())
+        except LoupeError:
+            self.setEnabled(False)  # The file cannot be read: the heartbeat and the next edit say so.
 
     def _describe(self) -> None:
         command = self.command

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from app.session import Session
-from engine.errors import LoupeError
-from engine.projects import TOP, Project, TreeRef
+from engine.errors import LoupeError, MachineError
+from engine.projects import TOP, FileLostError, Project, TreeRef
 
 Made = TypeVar("Made")
 
@@ -18,7 +18,10 @@ class TreeEdits:
     def __init__(self, session: Session) -> None:
         self.session = session
 
-    def _write(self, edit: Callable[[Project], Made]) -> Made | None:
+    def _write(self, edit: Callable[[Project], Made], typed: tuple[str, str] | None = None) -> Made | None:
+        """Make an edit. `typed`: for a text, what it is on and what it is in words; it is held where the file does not
+        take it.
+        """
         session = self.session
         if session.read_only:
             sentence = "This project is open for reading only; save it as a new file to edit it."
@@ -26,9 +29,17 @@ class TreeEdits:
             return None
         try:
             done = edit(session.ensure_project())
+        except (FileLostError, MachineError) as error:
+            if typed is None:
+                session.report_error("investigation", error)
+            else:
+                session.file.hold(*typed, edit, error)
+            return None
         except LoupeError as error:
             session.report_error("investigation", error)
             return None
+        if typed is not None:
+            session.file.held.drop(typed[0])
         session.refresh()
         return done
 
@@ -56,8 +67,8 @@ class TreeEdits:
 
     # ---- changing ----------------------------------------------------------------------------------------------
 
-    def _change(self, edit: Callable[[Project], object]) -> bool:
-        return self._write(lambda project: edit(project) is not None) is True
+    def _change(self, edit: Callable[[Project], object], typed: tuple[str, str] | None = None) -> bool:
+        return self._write(lambda project: edit(project) is not None, typed) is True
 
     def show_circuit(self, ref: TreeRef) -> bool:
         """Put a kept circuit on its trace, in place of what is pinned and grouped there."""
@@ -69,7 +80,8 @@ class TreeEdits:
 
     def write(self, ref: TreeRef, text: str) -> bool:
         """Write the text of a note or a prompt, or the note on a circuit."""
-        return self._change(lambda project: project.tree.write(ref, text, merge="text"))
+        typed = f"text of {ref.table} {ref.number}", "what you wrote in the tree"
+        return self._change(lambda project: project.tree.write(ref, text, merge="text"), typed)
 
     def move(self, refs: Sequence[TreeRef], folder: int, before: TreeRef | None = None) -> bool:
         """Put entries into a folder, before one that is there or at the end."""

@@ -31,6 +31,7 @@ from app.own_model import OwnModel
 from app.runs import Runs
 from engine.errors import LoupeError
 from engine.graphs import AttributionGraph, NodeKind
+from engine.graphs.visible_text import visible_text
 from engine.interventions.changes import Change
 from engine.interventions.status import CLAIMS, JUDGED, Kept, Status, status_of
 from engine.projects import ExperimentRow, Project
@@ -391,17 +392,27 @@ class ExperimentDesk(QObject):
         session = self.session
         if session.project is None or session.trace_id != trace:
             return
+        key, words = f"experiment {id(record)}", f"the experiment {visible_text(record.title)}"
+
+        def put(project: Project) -> int:
+            return project.experiments.add(**record.columns, trace=trace)
+
         if session.project.read_only:
-            self.shown = Shown(0, trace, record.kind, record.title, "", record.evidence, record.settings, record.result)
-            self.shownChanged.emit()
+            self._show_unkept(trace, record)
+            session.file.held.hold(key, words, put)  # a copy that is saved has it
             return
         try:
-            number = session.project.experiments.add(**record.columns, trace=trace)
+            number = put(session.project)
         except LoupeError as error:
-            session.report_error("graph", error)
+            self._show_unkept(trace, record)
+            session.file.hold(key, words, put, error)
             return
         self.show(number)
         session.tracesChanged.emit()
+
+    def _show_unkept(self, trace: int, record: Any) -> None:
+        self.shown = Shown(0, trace, record.kind, record.title, "", record.evidence, record.settings, record.result)
+        self.shownChanged.emit()
 
 
 def _readers(project: Project) -> tuple[Callable[[int], dict[str, Any]], Callable[[int], dict[str, Any]]]:

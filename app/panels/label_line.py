@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from PySide6.QtCore import QPoint, Qt, Signal, Slot
+from PySide6.QtCore import QPoint, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QAction, QKeyEvent
 from PySide6.QtWidgets import (
     QComboBox,
@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.commands import Edits, Registry
+from app.panels.note_pane import KEPT_MS
 from app.panels.plain import MutedLabel
 from app.session import Session
 from engine.errors import LoupeError
@@ -33,6 +34,7 @@ class LabelEdit(QLineEdit):
     """A one-line label; Enter and Escape leave it, and Escape puts the old text back."""
 
     left = Signal()  # by the keyboard, which belongs elsewhere now
+    unwanted = Signal()  # what was typed
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -41,7 +43,7 @@ class LabelEdit(QLineEdit):
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Escape leaves without a change."""
         if event.key() == Qt.Key.Key_Escape:
-            self.setText(self.before)
+            self.unwanted.emit()
             self.left.emit()
             return
         super().keyPressEvent(event)
@@ -50,7 +52,7 @@ class LabelEdit(QLineEdit):
 
 
 class LabelLine(QWidget):
-    """Writes the label of the selected node when it is done; a label half typed belongs to its own node."""
+    """Writes the label of the selected node while it is typed, as one step; half typed, it belongs to its own node."""
 
     def __init__(self, session: Session, edits: Edits, registry: Registry, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -72,6 +74,12 @@ class LabelLine(QWidget):
         self.menu = QMenu(self)
         self._node = -1
         self._everywhere = False  # where the next label is meant to hold: as the person chose last
+        self._run = 0  # what is typed from the first letter to Enter, Escape or another place is one run
+        self._first: str | None = None  # the label before the run, once something of it is written
+        self._pause = QTimer(self)
+        self._pause.setSingleShot(True)
+        self._pause.setInterval(KEPT_MS)
+        self._pause.timeout.connect(self._keep)
         above, below = QHBoxLayout(), QHBoxLayout()
         above.addWidget(self.edit, 1)
         above.addWidget(self.scope)
@@ -82,6 +90,8 @@ class LabelLine(QWidget):
         column.setSpacing(2)
         column.addLayout(above)
         column.addLayout(below)
+        self.edit.textEdited.connect(self._typed)
+        self.edit.unwanted.connect(self._take_back)
         self.edit.editingFinished.connect(self.finish)
         self.scope.activated.connect(self._scope_chosen)
         self.menu.triggered.connect(self._chosen)
@@ -146,11 +156,40 @@ class LabelLine(QWidget):
         self.menu.popup(corner)
         self.menu.setFocus(Qt.FocusReason.PopupFocusReason)
 
+    @Slot()
+    def _typed(self) -> None:
+        if not self._pause.isActive():
+            self._pause.start()
+
+    @Slot()
+    def _keep(self) -> None:
+        """Write what is typed so far."""
+        self._pause.stop()
+        text = " ".join(self.edit.text().split())
+        if self._node >= 0 and text != self.edit.before:
+            self._first = self.edit.before if self._first is None else self._first
+            self.edit.before = text
+            self._give(text)
+
+    @Slot()
+    def _take_back(self) -> None:
+        """What was typed in this run is not wanted: no step is left of it, unless something else was done since."""
+        self._pause.stop()
+        first, self._first = self._first, None
+        if first is not None and not self.edits.take_back(self._key):
+            self.edits.label(self._node, first, everywhere=self._node in self.session.annotations.everywhere)
+        self.edit.before = self.session.annotations.labels.get(self._node, "")
+        self.edit.setText(self.edit.before)
+
+    @property
+    def _key(self) -> str:
+        return f"label {self._run}"
+
+    @Slot()
     def finish(self) -> None:
-        """Write what was typed."""
-        if self._node >= 0 and self.edit.text() != self.edit.before:
-            self.edit.before = self.edit.text()
-            self._give(self.edit.text())
+        """Write what was typed; what is typed from now on is another step."""
+        self._keep()
+        self._run, self._first = self._run + 1, None
 
     def leave(self) -> None:
         """Another trace comes: a label still being typed is for the node of this one, and no number holds any more."""
@@ -159,15 +198,18 @@ class LabelLine(QWidget):
 
     def _give(self, text: str) -> None:
         everywhere = self.scope.currentIndex() == 1 and self.can_hold_everywhere()
-        self.edits.label(self._node, text, everywhere=everywhere)
+        self.edits.label(self._node, text, everywhere=everywhere, merge=self._key)
 
     @Slot(int)
     def _scope_chosen(self, index: int) -> None:
         """A label that is there holds where it is chosen to from now on; without one, the next label will."""
         self._everywhere = index == 1
-        if self.edit.text().strip():
-            self.edit.before = self.edit.text()
-            self._give(self.edit.text())
+        text = " ".join(self.edit.text().split())
+        if text:
+            self._pause.stop()
+            self.edit.before = text
+            self._give(text)
+            self.finish()
 
     @Slot(QAction)
     def _chosen(self, action: QAction) -> None:

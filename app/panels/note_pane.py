@@ -15,7 +15,7 @@ from engine.errors import LoupeError
 from engine.graphs.visible_text import visible_text
 from engine.projects import Project, TreeEntry, TreeRef
 
-NOTE_PAUSE_MS = 800
+KEPT_MS = 800  # what is typed is in the file after so long, however long the typing goes on
 WRITTEN = {"note": "Note", "prompt": "Prompt", "circuit": "Note on the circuit"}
 EMPTY = {
     "": "Notes on this trace: what you see, what you doubt, what to try next.",
@@ -26,7 +26,7 @@ EMPTY = {
 
 
 class NotePane(QWidget):
-    """A heading that says whose text it is, and the text; written into the project after a pause."""
+    """A heading that says whose text it is, and the text; written into the project while it is typed."""
 
     def __init__(self, session: Session, edits: Edits, tree_edits: TreeEdits, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -40,7 +40,7 @@ class NotePane(QWidget):
         self._key: TreeRef | None = None  # whose text is shown
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
-        self._pause.setInterval(NOTE_PAUSE_MS)
+        self._pause.setInterval(KEPT_MS)
         self._pause.timeout.connect(self.commit)
         column = QVBoxLayout(self)
         column.setContentsMargins(8, 4, 8, 6)
@@ -48,7 +48,7 @@ class NotePane(QWidget):
         column.addWidget(self.heading)
         column.addWidget(self.title)
         column.addWidget(self.box)
-        self.box.textChanged.connect(self._pause.start)
+        self.box.textChanged.connect(self._typed)
         session.annotationsChanged.connect(self.refresh)
         self.refresh()
 
@@ -78,8 +78,10 @@ class NotePane(QWidget):
         self.box.setReadOnly(kind == "experiment")
         if same and self._pause.isActive():
             return
-        text = self._stored()
-        if self.box.toPlainText() != text:
+        text, shown = self._stored(), self.box.toPlainText()
+        if same and self.box.hasFocus() and not text and not shown.strip():
+            return  # blanks before the first word
+        if shown != text:
             self.box.blockSignals(True)
             self.box.setPlainText(text)
             self.box.blockSignals(False)
@@ -99,23 +101,14 @@ class NotePane(QWidget):
             self.session.report_error("investigation", error)
             return ""
 
-    def not_written(self) -> tuple[TreeRef, str] | None:
-        """What is in the box and not in the project, as where the file is gone; and whose text it is."""
-        key, text = self._key, self.box.toPlainText()
-        if key is None or key != self._subject() or not self.box.isEnabled() or self.box.isReadOnly():
-            return None
-        return (key, text) if text != self._stored() else None
-
-    def put(self, key: TreeRef, text: str) -> None:
-        """Write a text that could not be written before into the copy of its project."""
-        if key.table == "trace" and key.number == self.session.trace_id:
-            self.edits.note(text)
-        elif key.table == "item":
-            self.tree_edits.write(key, text)
+    @Slot()
+    def _typed(self) -> None:
+        if not self._pause.isActive():
+            self._pause.start()
 
     @Slot()
     def commit(self) -> None:
-        """Write the text into the project: after a pause, and before anything else is shown."""
+        """Write the text into the project: soon after it was typed, and before anything else is shown."""
         if not self._pause.isActive() and self.sender() is not self._pause:
             return
         self._pause.stop()
@@ -124,7 +117,7 @@ class NotePane(QWidget):
             return
         if self._entry is None:
             self.edits.note(text)
-        elif self._entry.kind in WRITTEN and text != self._stored():
+        elif self._entry.kind in WRITTEN:
             self.tree_edits.write(key, text)
 
     def focus(self) -> None:

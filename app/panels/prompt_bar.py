@@ -204,14 +204,18 @@ class PromptBar(QWidget):
     def _typed(self) -> None:
         self._pause.stop()
         self.banner.dismiss()
+        self.take_typed()
+        if self.runs.model is None and self.session.prompt.draft.text.strip() and not self.runs.host.busy:
+            self.runs.load_model()
+
+    def take_typed(self) -> None:
+        """Have the session know what is in the bar, and no more."""
         self.session.prompt.edit(
             text=self.editor.toPlainText(),
             bos=self.bos.isChecked(),
             chat=self.chat.isChecked(),
             system=self.system.text(),
         )
-        if self.runs.model is None and self.session.prompt.draft.text.strip() and not self.runs.host.busy:
-            self.runs.load_model()
 
     @Slot()
     def _chat_switched(self) -> None:

@@ -81,6 +81,17 @@ def redo(db: sqlite_utils.Database) -> EditDone | None:
     return _replay(db, undone=1)
 
 
+def forget(db: sqlite_utils.Database, number: int) -> EditDone | None:
+    """Take a step back and drop it, inside the caller's transaction; None if it is not the last one."""
+    row = db.conn.execute("SELECT id, title, trace, changes FROM history ORDER BY id DESC LIMIT 1").fetchone()
+    if row is None or row[0] != number:
+        return None
+    for change in reversed(parse_changes(row[3])):
+        write_row(db, change.reversed())
+    db.conn.execute("DELETE FROM history WHERE id = ?", (number,))
+    return EditDone(row[1], row[2])
+
+
 def next_title(db: sqlite_utils.Database, *, undone: int) -> str | None:
     """The title of the edit that undo (0) or redo (1) would take."""
     row = _next(db, undone, "title")

@@ -53,6 +53,14 @@ class Ledger:
             return []
         return history.changes_of_last(db, last[1])
 
+    def take_back(self, merge: str) -> EditDone | None:
+        """Take the last step of this session back if it was typed under this key, as if it had not been made."""
+        last, self._joinable = self._joinable, None
+        if last is None or last[0][0] != merge:
+            return None
+        with self.file.writing() as db:
+            return history.forget(db, last[1])
+
     def undo(self) -> EditDone | None:
         """Take the last edit back; None if there is none."""
         self._joinable = None

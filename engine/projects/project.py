@@ -25,7 +25,7 @@ from engine.projects.label_rows import LabelKey, LabelVersion, label_changes, ve
 from engine.projects.ledger import Ledger
 from engine.projects.merging import Merged, merge
 from engine.projects.opening import make_file
-from engine.projects.ownership import Owner
+from engine.projects.ownership import Owner, is_alive, read_owner
 from engine.projects.packages import make_package
 from engine.projects.project_file import ProjectFile
 from engine.projects.rows import RowChange, index_text, read_row
@@ -104,6 +104,15 @@ class Project:
     def owner(self) -> Owner | None:
         """The program that has the project open for writing, if it is another one."""
         return self._file.owner
+
+    def is_free(self) -> bool:
+        """Whether the program that had the project when this one opened it has let go: opening it again takes it."""
+        owner = self._file.owner
+        if owner is None:
+            return False
+        with self._file.reading() as db:
+            now = read_owner(db)
+        return now is None or not is_alive(now)
 
     @property
     def warning(self) -> str | None:
@@ -357,6 +366,10 @@ class Project:
     def redo(self) -> EditDone | None:
         """Make the edit again that was undone last; None if there is none."""
         return self._ledger.redo()
+
+    def take_back(self, merge: str) -> EditDone | None:
+        """Take back what was typed under a `merge` key, leaving no step; None where it was not done last."""
+        return self._ledger.take_back(merge)
 
     @property
     def undo_title(self) -> str | None:

@@ -58,6 +58,7 @@ DIALOGS = (
     "choice",
     "number",
     "confirm",
+    "leave",
     "tell",
 )
 
@@ -180,12 +181,13 @@ def open_session(session: Session, graph: AttributionGraph) -> Session:
 
 
 @pytest.fixture
-def window(qapp: QApplication, qtbot: QtBot) -> Iterator[MainWindow]:
+def window(qapp: QApplication, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> Iterator[MainWindow]:
     """A window without a project; closed at the end, with its thread."""
     before = qapp.font()
     found = MainWindow(qapp)
     found.show()
     yield found
+    monkeypatch.setattr(Ask, "leave", lambda parent, text: False)  # what a test left unkept is not wanted
     found.close()
     qtbot.waitUntil(lambda: not found.isVisible(), timeout=10_000)
     assert found.stopped

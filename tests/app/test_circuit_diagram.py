@@ -11,7 +11,8 @@ from pytestqt.qtbot import QtBot
 from app.circuit.diagram import CircuitDiagram
 from app.circuit.painting import surface_colour
 from app.dialogs import Ask
-from app.session import GROUP_COLOURS, Session
+from app.group_colours import GROUP_COLOURS
+from app.session import Session
 from app.theme import DARK, LIGHT
 from app.theme.tokens import contrast
 from app.window import MainWindow

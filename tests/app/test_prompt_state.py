@@ -79,6 +79,20 @@ def test_a_snapshot_of_any_file_never_breaks_the_window(qapp: QApplication, stor
         assert prompt.chips == ()
 
 
+def test_tokens_of_another_kind_are_refused(qapp: QApplication) -> None:
+    """A snapshot of the right form with values that would break what draws them."""
+    chip = {"token_id": 1, "text": "a", "visible": "a", "special": False, "generated": False, "probability": None}
+    token = {"token_id": 1, "text": "a", "probability": 0.5}
+    whole = {"draft": {"text": "a"}, "chips": [chip], "next": [token], "traced": 0, "read_by": "m"}
+    assert PromptState().restore(whole)
+    for name in chip:
+        assert not PromptState().restore({**whole, "chips": [{**chip, name: [0]}]}), name
+    for name in token:
+        assert not PromptState().restore({**whole, "next": [{**token, name: None}]}), name
+    for number in (True, -1, 2**63):
+        assert not PromptState().restore({**whole, "chips": [{**chip, "token_id": number}]}), number
+
+
 def test_a_token_is_meant_as_it_is_read() -> None:
     likely = [" Austin", " the", "Dallas"]
     assert meant_token("Austin", likely) == " Austin"

@@ -10,7 +10,8 @@ from pytestqt.qtbot import QtBot
 
 from app.commands import Edits, TreeEdits
 from app.commands.edits import group_of
-from app.session import GROUP_COLOURS, Session, ViewSettings
+from app.group_colours import GROUP_COLOURS
+from app.session import Session, ViewSettings
 from app.unsaved import is_unsaved
 from app.visited import Visited
 from engine.errors import RequestError

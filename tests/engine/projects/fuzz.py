@@ -28,9 +28,12 @@ from pathlib import Path
 import numpy as np
 
 from engine.errors import LoupeError
-from engine.projects import Project, arrays, label_files
+from engine.interventions.changes import Change
+from engine.interventions.experiment import ExperimentSpec
+from engine.projects import Asked, Project, TreeEntry, arrays, label_files
 from engine.projects.faults import DamageError
 from engine.projects.rows import parse_changes
+from engine.tracing.spec import Prompt, TraceSpec
 from tests.engine.projects.test_hostile_files import check_sentence
 from tests.graph_builder import build_graph
 
@@ -48,7 +51,8 @@ def base_file(folder: Path) -> bytes:
     with Project.create(path) as project:
         graph = build_graph(n_layers=2, n_positions=2, n_features=6, n_logits=2)
         for number in (1, 2):
-            project.add_trace({"number": number}, graph, title=f"Trace {number}")
+            asked = Asked(TraceSpec(Prompt("The capital of")), "neurons")
+            project.add_trace({"number": number}, graph, title=f"Trace {number}", asked=asked)
         project.pin(1, [1, 2])
         project.set_label(1, 3, "label")
         project.add_group(1, "group", [4, 5])
@@ -62,10 +66,17 @@ def base_file(folder: Path) -> bytes:
         project.tree.tag([project.tree.entries()[0].ref], "tag")
         project.feature_labels.set("d", 1, 2, "everywhere")
         project.suggestions.add_group(1, "suggested", [1, 2], source="fuzz")
-        project.experiments.add("ablate", "Without", {}, {"change": 1.0}, trace=1)
+        changed = ExperimentSpec((Change("feature", 1, 1, 3, "ablate"),))
+        result = {"sentence": "It fell.", "recorded": 1.0, "changed": 0.5, "points": [], "evidence": "untested"}
+        settings = {"features": "neurons", "experiment": changed.plain()}
+        project.experiments.add("intervention", "Without", settings, result, trace=1)
     with Project.open(path) as project:
         project.undo()
     return path.read_bytes()
+
+
+def items(project: Project) -> list[TreeEntry]:
+    return [entry for entry in project.tree.entries() if entry.ref.table == "item"]
 
 
 def use(path: Path) -> int:
@@ -80,7 +91,12 @@ def use(path: Path) -> int:
             lambda: [project.tree.show_circuit(e.ref) for e in project.tree.entries() if e.kind == "circuit"],
             lambda: (project.feature_labels.all(), project.feature_labels.of_trace(1)),
             lambda: project.suggestions.of_trace(1, None),
-            lambda: [(project.experiments.settings(one.id)) for one in project.experiments.all()],
+            lambda: [
+                (project.experiments.settings(one.id), project.experiments.result(one.id))
+                for one in project.experiments.all()
+            ],
+            lambda: [(project.tree.text(e.ref), project.tree.content(e.ref)) for e in items(project)],
+            lambda: project.asked(1),
             lambda: project.search("label note"),
             lambda: (project.setting("draft"), project.effects("a"), project.name),
             lambda: [project.restore_snapshot(row.id) for row in project.snapshots()],

@@ -138,6 +138,8 @@ EDITS: list[Edit] = [
     lambda p, a, b, t: p.tree.write(pick(p, a), f"{t}{b}", merge="typing" if b > 3 else None),
     lambda p, a, b, t: p.tree.untag([pick(p, a), pick(p, b)], tag(p, a)),
 ]
+# What leaves no step: Escape takes back what was typed.
+TAKEN_BACK: Edit = lambda p, a, b, t: p.take_back("typing")  # noqa: E731
 # What ends between two edits and is no step of undo: traces, experiments, feature pages, proposals, settings.
 ARRIVALS: list[Edit] = [
     lambda p, a, b, t: p.add_trace({"number": a}, small_graph(a), title=t),
@@ -152,7 +154,7 @@ ARRIVALS: list[Edit] = [
 ]
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from([*EDITS, *ARRIVALS, *ARRIVALS]),
+        st.sampled_from([*EDITS, *ARRIVALS, *ARRIVALS, TAKEN_BACK, TAKEN_BACK]),
         st.integers(0, 7),
         st.integers(0, 7),
         st.sampled_from(["", "Texas", "ü\n*", "it's"]),
@@ -165,13 +167,13 @@ READS = {
     *("create", "open", "close", "heartbeat", "save_copy", "save_package", "undo", "redo", "all", "by_number"),
     *("traces", "load_graph", "report", "asked", "annotations", "label_versions", "snapshots", "search", "view"),
     *("effects", "setting", "of_trace", "key_of", "nodes_of", "versions", "settings", "result", "entries", "text"),
-    *("content", "tags"),
+    *("content", "tags", "is_free"),
 }
 
 
 def test_no_edit_is_missing_from_the_lists() -> None:
     """A new edit must be put into the property below."""
-    tried = {name for edit in (*EDITS, *ARRIVALS) for name in _names(edit)}
+    tried = {name for edit in (*EDITS, *ARRIVALS, TAKEN_BACK) for name in _names(edit)}
     for kind in (Project, Tree, Experiments, FeatureLabels, Suggestions):
         public = {name for name, one in vars(kind).items() if not name.startswith("_") and callable(one)}
         assert public - READS <= tried, kind

@@ -195,6 +195,32 @@ def test_typing_that_comes_back_leaves_no_step(project: Project) -> None:
     assert project.undo_title == "Pin 1 node"
 
 
+def test_typing_that_is_taken_back_leaves_no_step(furnished: Project) -> None:
+    before, title = everything(furnished), furnished.undo_title
+    versions = furnished.label_versions(1, 3)
+    for text in ("A", "Au", "Austin"):
+        furnished.set_label(1, 3, text, merge="typing")
+    assert furnished.take_back("another") is None, "what was typed elsewhere is not meant"
+    furnished.set_label(1, 3, "again", merge="typing")
+    furnished.undo()
+    assert furnished.take_back("typing") is None, "an undone step is taken back already"
+    furnished.redo()
+    furnished.undo()
+    furnished.undo()
+    assert everything(furnished) == before
+    furnished.set_label(1, 3, "Austin", merge="typing")
+    done = furnished.take_back("typing")
+    assert done is not None
+    assert done.trace == 1
+    assert everything(furnished) == before
+    assert furnished.label_versions(1, 3) == versions
+    assert (furnished.undo_title, furnished.redo_title) == (title, None)
+    furnished.set_label(1, 3, "Austin", merge="typing")
+    furnished.pin(1, [8])
+    assert furnished.take_back("typing") is None, "something else was done since"
+    assert furnished.annotations(1).labels[3] == "Austin"
+
+
 def test_steps_do_not_join_over_another_edit_an_undo_or_a_restart(project: Project) -> None:
     project.set_note(1, "a", merge="note")
     project.pin(1, [1])

@@ -309,6 +309,20 @@ def test_a_trace_shows_its_own_labels_before_those_that_hold_everywhere(project:
     assert project.annotations(first).labels == {FEATURE: "Texas", other: "only here"}
 
 
+def test_a_name_everywhere_that_is_typed_is_one_step_and_one_version(project: Project) -> None:
+    report = {"features": {"kind": "transcoders", "fingerprint": "d"}}
+    trace = project.add_trace(report, small_graph(3), title="of a dictionary")
+    node = int(project.load_graph(trace).of_kind(NodeKind.FEATURE)[0])
+    project.set_label(trace, node, "its own")
+    for text in ("T", "Te", "Texas"):
+        project.label_everywhere(trace, node, text, merge="typing")
+    assert [one.text for one in project.label_versions(trace, node)] == ["its own", "", "Texas"]
+    project.undo()
+    assert project.annotations(trace).labels == {node: "its own"}
+    project.redo()
+    assert project.annotations(trace).labels == {node: "Texas"}
+
+
 def test_a_node_names_its_feature_everywhere_in_one_step(project: Project) -> None:
     first = project.add_trace(NEURONS, GRAPH, title="first")
     second = project.add_trace(NEURONS, GRAPH, title="second")

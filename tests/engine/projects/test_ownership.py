@@ -69,6 +69,19 @@ def test_the_second_program_reads_and_is_told_who_writes(holder: subprocess.Pope
         second.heartbeat()
 
 
+def test_it_is_said_when_the_first_program_lets_go(holder: subprocess.Popen[str], path: Path) -> None:
+    with Project.open(path) as second:
+        assert second.read_only
+        assert not second.is_free()
+        holder.kill()
+        holder.wait()
+        assert second.is_free()
+        assert second.read_only, "only opening it again takes it"
+    with Project.open(path) as third:
+        assert not third.read_only
+        assert not third.is_free(), "it was nobody else's"
+
+
 def test_a_copy_of_a_project_that_is_open_belongs_to_nobody(holder: subprocess.Popen[str], path: Path) -> None:
     tell(holder, "copied")
     with Project.open(path) as second:
