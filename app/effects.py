@@ -70,4 +70,4 @@ class EffectsDesk(QObject):
         try:
             project.save_effects(key, effects.as_json())
         except LoupeError as error:
-            self.session.report_problem("inspector", error.sentence, "file.save_as")
+            self.session.report_error("inspector", error)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from app.held import Held
 from engine.errors import LoupeError
+from engine.graphs.visible_text import visible_text
 from engine.projects import FileLostError, Project
 
 if TYPE_CHECKING:
@@ -49,6 +50,15 @@ class FileWatch:
         elif before:
             session.report_problem("project", "")
         self.put_held()
+
+    @property
+    def missing(self) -> str:
+        """What is in no file, in words; "" where all is kept."""
+        project = self.session.project
+        if project is None or not (self.held or self.is_lost):
+            return ""
+        said = self._said if self.is_lost else f"{visible_text(project.path.name)} could not be written."
+        return f"{said} Not in any file: {self.held.words}." if self.held else said
 
     @property
     def is_lost(self) -> bool:

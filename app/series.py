@@ -283,7 +283,7 @@ class _Run:
         try:
             self.found(self._latest)
         except LoupeError as error:
-            self.session.report_problem("graph", error.sentence, "file.save_as")
+            self.session.report_error("graph", error)
         self.desk.finish(self.project, trace_title(self.text))
         if isinstance(outcome, Failure):
             self.session.report_problem("prompt", outcome.sentence, "help.show_log" if outcome.ours else "")

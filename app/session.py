@@ -176,7 +176,9 @@ class Session(QObject):
             numbers = [row.id for row in project.traces()]
             if numbers:
                 self.open_trace(left["trace"] if left.get("trace") in numbers else numbers[-1])
-            self.prompt.restore(left)
+            draft = left.get("draft")
+            if isinstance(draft, dict) and draft.get("text"):
+                self.prompt.restore(left)
 
     def _tell_project(self) -> None:
         """Another project is open."""

@@ -166,7 +166,7 @@ class CircuitDesk(QObject):
             try:
                 self._keep(trace, session.graph, outcome.value)
             except LoupeError as error:
-                session.report_problem("graph", error.sentence, "file.save_as")
+                session.report_error("graph", error)
             self.suggestionsChanged.emit()
         self._tell(outcome)
 

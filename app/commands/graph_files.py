@@ -56,7 +56,7 @@ class GraphFiles:
         try:
             number = store(session.ensure_project(), file, title_of(file.graph.meta, file.graph))
         except LoupeError as error:
-            session.report_problem("graph", error.sentence, "file.save_as")
+            session.report_error("graph", error)
             if session.project is not None:
                 session.refresh()
             return

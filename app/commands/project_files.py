@@ -14,7 +14,6 @@ from app.file_watch import SAVE_ELSEWHERE
 from app.samples import load_sample_projects
 from app.unsaved import is_unsaved, new_unsaved_path
 from engine.errors import LoupeError
-from engine.graphs.visible_text import visible_text
 from engine.places import log_file
 from engine.projects import DamagedProjectError, Project
 
@@ -76,18 +75,17 @@ class ProjectFiles:
     def may_leave(self) -> bool:
         """Write down what is being typed; where something is in no file then, ask: save it elsewhere, or leave it."""
         self.window.settle()
-        session = self.session
-        session.heartbeat()
-        if session.project is None or not (session.file.held or session.file.is_lost):
+        self.session.heartbeat()
+        watch = self.session.file
+        if not watch.missing:
             return True
-        what = f"Not in any file: {session.file.held.words}." if session.file.held else "Its file is gone."
-        answer = Ask.leave(self.window, f"{visible_text(session.project.path.name)} could not be written. {what}")
+        answer = Ask.leave(self.window, watch.missing)
         if answer is None:
             return False
         if answer:
             self.save_as()
-            return not (session.file.held or session.file.is_lost)
-        session.file.held.clear()
+            return not watch.missing
+        watch.held.clear()
         return True
 
     def set_aside(self) -> None:
@@ -95,7 +93,7 @@ class ProjectFiles:
         self.window.settle()
         session = self.session
         session.heartbeat()
-        if session.project is None or not (session.file.held or session.file.is_lost):
+        if session.project is None or not session.file.missing:
             return
         path = new_unsaved_path()
         try:

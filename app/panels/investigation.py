@@ -112,6 +112,9 @@ class InvestigationPanel(QWidget):
         project = self.session.project
         name = "No project yet" if project is None else "Untitled" if self.session.unsaved else project.path.stem
         self.project_name.setText(visible_text(name))
+        self.project_name.setToolTip(
+            "" if project is None else tip(f"Everything is kept as you work, in {project.path}")
+        )
         self.state.setText(self._state())
         self.state.setToolTip(tip(self._state()))
         self.state.setVisible(bool(self._state()))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.cli.terminal import TerminalProgress
-from engine.errors import LoupeError, RequestError
+from engine.errors import LoupeError
 from engine.graphs.titles import title_of
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     is_new = not arguments.project.exists()
     try:
         with Project.create(arguments.project) if is_new else Project.open(arguments.project) as project:
-            if project.read_only:
-                raise RequestError(project.read_only_reason or f"{arguments.project} can only be read.")
+            project.require_writable()
             progress("Adding to the project", 0.5)
             number = store(project, file, title)
     except LoupeError:

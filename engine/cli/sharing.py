@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.cli.terminal import TerminalProgress, interruptible
-from engine.errors import RequestError
 
 if TYPE_CHECKING:
     from engine.projects import Project
@@ -97,8 +96,9 @@ def _to_write(path: Path) -> Project:
     from engine.projects import Project
 
     project = Project.open(path)
-    if project.read_only:
-        reason = project.read_only_reason
+    try:
+        project.require_writable()
+    except BaseException:
         project.close()
-        raise RequestError(reason or f"{path} can only be read.")
+        raise
     return project

@@ -14,7 +14,7 @@ from engine.cli.asked import add_model_flags, add_prompt_flags, asked_prompt, as
 from engine.cli.drawing import DRAWINGS, write_drawing
 from engine.cli.numbers import share, whole
 from engine.cli.terminal import TerminalProgress, interruptible
-from engine.errors import RequestError
+from engine.errors import MachineError, RequestError
 from engine.graphs.titles import title_of
 from engine.progress import part
 from engine.tracing.spec import TraceSpec
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from engine.tracing.run import Trace
 
 ABOVE_BOUND = 4
+STILL_THERE = "The trace itself is kept for a while: the same command with another --project has it at once."
 
 
 def add_command(commands: argparse._SubParsersAction[Any]) -> None:
@@ -140,10 +141,11 @@ def _open_project(path: Path | None) -> Project | None:
     from engine.projects import Project
 
     project = Project.open(path) if path.exists() else Project.create(path)
-    if project.read_only:
-        sentence = project.read_only_reason or f"{path} can only be read."
+    try:
+        project.require_writable()
+    except BaseException:
         project.close()
-        raise RequestError(sentence)
+        raise
     return project
 
 
@@ -158,13 +160,16 @@ def _trace(arguments: argparse.Namespace, spec: TraceSpec) -> Trace:
 
 def _write(arguments: argparse.Namespace, spec: TraceSpec, result: Trace, project: Project | None) -> list[str]:
     from engine.graphs import formats, prune
-    from engine.projects import Asked
+    from engine.projects import Asked, FileLostError
 
     graph, written = result.graph, []
     if project is not None:
-        project.add_trace(
-            result.report, graph, title=title_of(result.report, graph), asked=Asked(spec, arguments.features)
-        )
+        try:
+            project.add_trace(
+                result.report, graph, title=title_of(result.report, graph), asked=Asked(spec, arguments.features)
+            )
+        except (FileLostError, MachineError) as error:
+            raise type(error)(f"{error.sentence} {STILL_THERE}") from error
         written.append(f"project  {arguments.project}")
     if arguments.arrays is not None:
         formats.save_npz(graph, arguments.arrays)

@@ -39,7 +39,7 @@ class Owner:
         if self.process == os.getpid() and self.host == socket.gethostname():
             return "This project is already open in this program."
         host = " ".join(self.host.split())[:60]
-        return f"This project is open in another window (process {self.process} on {host})."
+        return f"This project is open in another program (process {self.process} on {host})."
 
 
 def read_owner(db: sqlite_utils.Database) -> Owner | None:

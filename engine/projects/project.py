@@ -100,6 +100,14 @@ class Project:
         """Why edits are refused, one sentence; None while the project may be edited."""
         return self._file.read_only_reason
 
+    def require_writable(self) -> None:
+        """Refuse work whose result this project could not keep.
+
+        Raises `RequestError` where another program has the file or wrote it in a newer format, `MachineError` where the
+        drive or the folder cannot be written.
+        """
+        self._file.require_writable()
+
     @property
     def owner(self) -> Owner | None:
         """The program that has the project open for writing, if it is another one."""

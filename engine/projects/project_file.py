@@ -43,6 +43,7 @@ class ProjectFile:
         self.path = path
         self.owner: Owner | None = None
         self.read_only_reason: str | None = None
+        self._machine_cannot = False  # it is the drive or the folder that cannot be written, not somebody else's file
         # Where the file is as it was, if this opening brought it along from an older version.
         self.backup: Path | None = None
         self._token = ""
@@ -78,6 +79,7 @@ class ProjectFile:
         try:
             db, header = open_file(self.path, "rw")
         except MachineError as error:
+            self._machine_cannot = True
             return None, error.sentence
         reason, kept = _NEWER, False
         try:
@@ -89,7 +91,7 @@ class ProjectFile:
                 if self.owner is not None:
                     reason = f"{self.owner.sentence[:-1]}, so it is open here for reading only."
         except MachineError as error:
-            reason = error.sentence
+            self._machine_cannot, reason = True, error.sentence
         finally:
             if not kept:
                 self._token = ""
@@ -114,6 +116,11 @@ class ProjectFile:
             raise
         ownership.remember(self._token)
         return True
+
+    def require_writable(self) -> None:
+        """Raise the sentence that says why edits are refused, if they are, as what it is."""
+        if self.read_only_reason is not None:
+            raise (MachineError if self._machine_cannot else RequestError)(self.read_only_reason)
 
     def close(self) -> None:
         """Give the file back to other programs."""

@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -186,6 +187,28 @@ def test_a_full_disk(tmp_path: Path, smollm: object) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_project_that_goes_while_it_is_traced_costs_no_trace(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], smollm: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, add = tmp_path / "gone.loupe", Project.add_trace
+
+    def add_too_late(project: Project, *arguments: Any, **named: Any) -> int:
+        path.unlink()
+        return add(project, *arguments, **named)
+
+    command = ["trace", PROMPT, "--max-nodes", "7"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Project, "add_trace", add_too_late)
+        assert main([*command, "--project", str(path)]) == 2
+    sentence = refusal(capsys)
+    assert sentence.startswith("gone.loupe was deleted, moved or replaced by another program;")
+    assert sentence.endswith("the same command with another --project has it at once.")
+    assert main([*command, "--project", str(tmp_path / "other.loupe")]) == 0
+    assert "(recalled;" in capsys.readouterr().out
+    with Project.open(tmp_path / "other.loupe") as project:
+        assert len(project.traces()) == 1
+
+
 def test_ctrl_c_stops_a_trace_and_writes_nothing(tmp_path: Path, smollm: object) -> None:
     long = " ".join(["word"] * 220)
     child = subprocess.Popen(
@@ -287,4 +310,4 @@ def test_a_project_that_is_open_elsewhere_is_refused_before_any_work(
         assert main(["trace", PROMPT, "--model", "/none", "--project", str(path)]) == 2
         sentence = refusal(capsys)
         holder.communicate(b"\n")
-    assert sentence.startswith(f"This project is open in another window (process {holder.pid} on ")
+    assert sentence.startswith(f"This project is open in another program (process {holder.pid} on ")

@@ -173,6 +173,8 @@ def test_what_may_not_be_written_opens_for_reading(readable_folder: Path, locked
             project.read_only_reason == "texas.loupe or its folder may not be written; save a copy in another folder."
         )
         assert project.owner is None
+        with pytest.raises(MachineError, match="may not be written"):
+            project.require_writable()
         assert project.annotations(1).note == "seen"
         assert project.load_graph(1).n_nodes == small_graph().n_nodes
         with pytest.raises(RequestError, match=r"may not be written; save a copy in another folder\. Save a copy"):

@@ -56,12 +56,12 @@ def test_the_second_program_reads_and_is_told_who_writes(holder: subprocess.Pope
     with Project.open(path) as second:
         assert second.read_only
         assert second.read_only_reason == (
-            f"This project is open in another window (process {holder.pid} on {socket.gethostname()}), "
+            f"This project is open in another program (process {holder.pid} on {socket.gethostname()}), "
             "so it is open here for reading only."
         )
         assert second.owner is not None
         assert second.owner.process == holder.pid
-        with pytest.raises(RequestError, match=r"open in another window .* Save a copy to edit it\."):
+        with pytest.raises(RequestError, match=r"open in another program .* Save a copy to edit it\."):
             second.pin(1, [1])
         # The first goes on writing, and the second sees it.
         assert tell(holder, "from the first") == "from the first"
@@ -72,13 +72,15 @@ def test_the_second_program_reads_and_is_told_who_writes(holder: subprocess.Pope
 def test_it_is_said_when_the_first_program_lets_go(holder: subprocess.Popen[str], path: Path) -> None:
     with Project.open(path) as second:
         assert second.read_only
+        with pytest.raises(RequestError, match="open in another program"):
+            second.require_writable()
         assert not second.is_free()
         holder.kill()
         holder.wait()
         assert second.is_free()
         assert second.read_only, "only opening it again takes it"
     with Project.open(path) as third:
-        assert not third.read_only
+        third.require_writable()
         assert not third.is_free(), "it was nobody else's"
 
 
