@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.cli.numbers import whole
+from engine.cli.numbers import seed, whole
 from engine.cli.terminal import TerminalProgress, interruptible
 from engine.errors import Cancelled, MachineError, RequestError
 from engine.graphs.visible_text import visible_text
@@ -43,7 +43,7 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     add("--shipped", action="store_true", help="the free text that ships, also beside --text or --sample")
     add("--sample", type=whole, metavar="N", help="N tokens that the model writes itself")
     add("--tokens", type=whole, metavar="N", help="at most N tokens of --text and of the text that ships")
-    add("--seed", type=int, default=0, help="of sampling and of the samples that are kept (default: 0)")
+    add("--seed", type=seed, default=0, help="of sampling and of the samples that are kept (default: 0)")
     add("--layers", metavar="A-B,C", help="only these layers, such as 0-5,12 (default: all)")
     add("--context", type=whole, default=127, metavar="N", help="tokens read at once (default: 127)")
     add("--examples", type=whole, default=12, metavar="N", help="strongest examples kept a feature, at most 16")

@@ -19,7 +19,7 @@ from engine.cli.asked import (
     write_report,
 )
 from engine.cli.change_texts import GRAMMAR, read_change_text, read_watched, swapped
-from engine.cli.numbers import whole
+from engine.cli.numbers import seed, whole
 from engine.cli.terminal import TerminalProgress, interruptible
 from engine.errors import RequestError
 from engine.graphs.visible_text import visible_text
@@ -74,7 +74,7 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
         metavar="N",
         help="random changes that are like it: 0 (default), or 100 and up",
     )
-    add("--seed", type=int, default=0, metavar="N", help="of the random changes and the resamples (default: 0)")
+    add("--seed", type=seed, default=0, metavar="N", help="of the random changes and the resamples (default: 0)")
     add(
         "--paraphrase",
         action="append",

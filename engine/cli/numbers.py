@@ -14,6 +14,14 @@ def whole(text: str) -> int:
     return number
 
 
+def seed(text: str) -> int:
+    """What random numbers are drawn from: 0 or more."""
+    number = int(text) if text.isdecimal() else -1
+    if number < 0 or number >= 1 << 63:
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed; give a whole number such as 0")
+    return number
+
+
 def share(text: str) -> float:
     """A share above 0 and up to 1."""
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.cli.index import with_time_left
-from engine.cli.numbers import whole
+from engine.cli.numbers import seed, whole
 from engine.cli.terminal import TerminalProgress, interruptible
 from engine.errors import Cancelled, RequestError
 
@@ -54,7 +54,7 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     add("--context", type=whole, metavar="N", help="tokens read at once (default: 128)")
     add("--batch", type=whole, metavar="N", help="positions a step (default: 1024)")
     add("--buffer-gb", type=float, metavar="GB", help="disk for recorded activations (default: 4)")
-    add("--seed", type=int, help="of everything random (default: 0)")
+    add("--seed", type=seed, help="of everything random (default: 0)")
     add("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"], help="(default: auto)")
     add("--dtype", default="bfloat16", choices=["float32", "bfloat16"], help="of the model (default: bfloat16)")
     command.set_defaults(run=run)

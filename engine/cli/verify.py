@@ -18,7 +18,7 @@ from engine.cli.asked import (
     open_kept,
     write_report,
 )
-from engine.cli.numbers import whole
+from engine.cli.numbers import seed, whole
 from engine.cli.terminal import TerminalProgress, interruptible
 from engine.errors import RequestError
 from engine.progress import part
@@ -54,7 +54,7 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
         metavar="N",
         help="random features beside each source, for its edges’ p (100 and up; default: none)",
     )
-    add("--seed", type=int, default=0, metavar="N", help="of the sample (default: 0)")
+    add("--seed", type=seed, default=0, metavar="N", help="of the sample (default: 0)")
     add("--report", type=Path, metavar="FILE.json", help="what is printed and all points, as JSON")
     # Left open, they are what a project's trace was made with.
     command.set_defaults(run=run, features=None, device=None, dtype=None)

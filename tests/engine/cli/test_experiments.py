@@ -98,6 +98,9 @@ def test_a_change_is_measured_and_reported(tmp_path: Path, capsys: pytest.Captur
         (["--set", "L2/P5/F66=0x", "--layers", "a-b"], "no range of layers"),
         (["--set", "L2/P5/F66=0x", "--controls", "5"], "too few"),
         (["--set", "nothing"], "is no change"),
+        (["--set", "L2/P5/F66=0x", "--controls", "100", "--seed", "-1"], "'-1' is no seed"),
+        (["--set", "L2/P5/F66=0x", "--paraphrase", "Texas"], "give 2 paraphrases or more"),
+        (["--set", "L2/P4/F66=0x", *2 * ["--paraphrase", "The capital of France is"]], "is there twice"),
     ],
 )
 def test_bad_requests_are_one_sentence(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
