@@ -65,7 +65,7 @@ def sample_edges(
     """Predict and measure what each source does to each watched feature above it, and to the watched number."""
     sets = [(Change("feature", *one, "scale", SMALL),) for one in sources]
     ends = (*watched, (case.frozen.n_layers, case.position, -1))
-    reached = _reached(sources, ends)
+    reached = reachable(sources, ends)
     measured = _moved(case, sets, watched, part(progress, 0, 0.2), cancel)
     swept = predicted_changes(case, sets, DIRECT, watched, part(progress, 0.2, 0.4), cancel)[:, : len(ends)]
     kept = _kept_edges(case, graph, sources, ends)
@@ -76,9 +76,9 @@ def sample_edges(
         share = part(progress, 0.4 + 0.6 * number / len(sources), 0.4 + 0.6 * (number + 1) / len(sources))
         drawn = matched_sets(case, [Change("feature", *one, "scale", SMALL)], DIRECT, controls, seed).sets
         moved = np.abs(_moved(case, drawn, watched, share, cancel))
-        can = _reached([(change.layer, change.position, change.index) for (change,) in drawn], ends)
-        own = np.abs(measured[number])
-        p += [permutation_p(own[at], moved[can[:, at], at]) for at in np.flatnonzero(reached[number])]
+        can = reachable([(change.layer, change.position, change.index) for (change,) in drawn], ends)
+        some = reached[number]
+        p += reaching_p(np.abs(measured[number])[some], moved[:, some], can[:, some])
     source, target = np.nonzero(reached)
     return EdgeSample(
         tuple(sources),
@@ -106,7 +106,12 @@ def _moved(
     return np.asarray(moved / (1 - SMALL))
 
 
-def _reached(sources: Sequence[FeatureAt], ends: Sequence[FeatureAt]) -> NDArray[np.bool_]:
+def reaching_p(own: Array, moved: Array, can: NDArray[np.bool_]) -> list[float]:
+    """(E,) p of each edge's size among the controls' (n, E); a control that cannot reach the end does not count."""
+    return [permutation_p(float(size), moved[can[:, at], at]) for at, size in enumerate(own)]
+
+
+def reachable(sources: Sequence[FeatureAt], ends: Sequence[FeatureAt]) -> NDArray[np.bool_]:
     """(S, E) whether an edge can run from each source to each end: upwards, and not back in the text."""
     return np.array([[b[0] > a[0] and b[1] >= a[1] for b in ends] for a in sources], dtype=bool)
 

@@ -15,6 +15,7 @@ from engine.errors import Cancelled, RequestError
 from engine.graphs.graph import AttributionGraph
 from engine.interventions.again import compare, run_again
 from engine.interventions.changes import Change, Settings, Watched
+from engine.interventions.edge_sample import reachable, reaching_p
 from engine.interventions.matched import matched_sets
 from engine.interventions.matrix import MatrixSpec, group_effects, read_matrix
 from engine.interventions.run import intervene
@@ -187,6 +188,15 @@ def test_an_edge_is_near_its_measurement_or_not() -> None:
     assert near_share([1.0, -2.0, 0.5, 4.0], [1.1, 2.0, 0.5, 4.7]) == 0.75
     assert near_share([1000.0, 0.5], [1000.0, -0.5]) == 1.0, "next to nothing"
     assert np.isnan(near_share([0.0], [0.0]))
+
+
+def test_a_control_that_cannot_reach_the_target_does_not_count() -> None:
+    ends = [(2, 3, 1), (1, 2, 1), (4, 4, -1)]
+    can = reachable([(1, 3, 0), (0, 2, 0), (2, 0, 0), (0, 4, 0)], ends)
+    assert can.tolist() == [[True, False, True], [True, True, True], [False, False, True], [False, False, True]]
+    moved = np.array([[5.0, 0.0, 1.0], [0.5, 2.0, 1.0], [0.0, 0.0, 3.0], [0.0, 0.0, 0.0]])
+    found = reaching_p(np.array([1.0, 1.0, 2.0]), moved, can)
+    assert found == [(1 + 1) / 3, (1 + 1) / 2, (1 + 1) / 5]
 
 
 @pytest.mark.parametrize("kind", ["neurons", "relu"])
