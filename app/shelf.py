@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from app.engine_calls import NEURONS
 from app.panels.model_picker import gigabytes
+from engine.dictionaries.starter_sets import STARTER_SETS, StarterSet, find_starter_set
 from engine.models.published import downloaded_dictionary
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def is_here(dictionary: str) -> bool:
     """Whether a dictionary can be loaded from this machine: neurons, a path, or a published one that was fetched."""
     if dictionary in ("", NEURONS):
         return dictionary == NEURONS
+    if find_starter_set(dictionary) is not None:
+        return True
     return Path(dictionary).exists() or downloaded_dictionary(dictionary) is not None
 
 
@@ -60,6 +63,7 @@ def shelf_rows(
     known = {entry.id: entry for entry in published}
     rows = [_model_here(entry, known.get(entry.id)) for entry in models]
     rows.append(_neurons())
+    rows += [_starter_set(one) for one in STARTER_SETS]
     rows += [_published(entry, HERE) for entry in published if entry.what == "dictionary" and entry.path is not None]
     rows += [_opened(source) for source in opened]
     listed = {entry.id for entry in models}
@@ -102,6 +106,28 @@ def _neurons() -> ShelfRow:
     about = "The model's own MLP neurons: nothing to download, every token, no error nodes."
     return ShelfRow(
         HERE, "dictionary", NEURONS, "", "Neurons", "none", "none", "", "built in", True, True, False, (about,)
+    )
+
+
+def _starter_set(one: StarterSet) -> ShelfRow:
+    about = (
+        f"{one.id}, for {one.model}.",
+        "Made by this program's own training; its card (README.md) tells how good it is.",
+    )
+    return ShelfRow(
+        group=HERE,
+        what="dictionary",
+        source=one.id,
+        model=one.model,
+        title=one.title,
+        size=gigabytes(one.size_bytes),
+        memory=gigabytes(4 * one.size_bytes),
+        licence=one.licence,
+        state="comes with the program",
+        here=True,
+        usable=True,
+        downloadable=False,
+        about=about,
     )
 
 

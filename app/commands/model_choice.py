@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from app.dialogs import Ask
 from app.panels.models_page import ModelsPage
 from app.shelf import ShelfRow, shelf_rows
+from engine.dictionaries.starter_sets import starter_sets_for
 from engine.models.catalogue import find_models
 from engine.models.opened import opened, remember_opened
 from engine.models.published import published
@@ -51,6 +52,7 @@ class ModelChoice:
             for entry in published()
             if entry.what == "dictionary" and entry.path is not None and (entry.model == wanted or entry.id == current)
         ]
+        fetched = [(one.title, one.id) for one in starter_sets_for(wanted)] + fetched
         others = [(path.name or str(path), str(path)) for path in opened("dictionaries")]
         window.prompt_bar.features.show_features([*fetched, *others], current)
 

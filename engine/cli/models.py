@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.cli.terminal import TerminalProgress, interruptible
+from engine.dictionaries.starter_sets import STARTER_SETS
 from engine.errors import Cancelled, RequestError
 from engine.graphs.visible_text import visible_text
 from engine.whole_files import written_whole
@@ -75,7 +76,11 @@ def _print_here(models: list[ModelEntry], dictionaries: list[PublishedEntry], op
         )
     if not models:
         sys.stdout.write("No model was found; give `trace --model` the path of a Hugging Face folder or a GGUF file.\n")
-    sys.stdout.write("\nDictionaries: neurons (built in, for every model); others by their folder's path.\n")
+    sys.stdout.write("\nDictionaries: neurons (built in, for every model); others by id or their folder's path.\n")
+    for one in STARTER_SETS:
+        sys.stdout.write(
+            f"{one.id}\n    {one.title}, for {one.model}; comes with the program; licence: {one.licence}\n"
+        )
     for entry in dictionaries:
         sys.stdout.write(f"{entry.id}\n    {entry.title}, for {entry.model}; {_opens(entry)}\n")
     for path in opened:
@@ -148,6 +153,7 @@ def _report(models: list[ModelEntry], entries: list[PublishedEntry]) -> dict[str
         for entry in entries
     ]
     ready = [str(path) for path in opened("dictionaries")]
+    ready += [one.id for one in STARTER_SETS]
     ready += [entry.id for entry in entries if entry.what == "dictionary" and entry.path is not None]
     return {"models": here, "dictionaries": ["neurons", *ready], "published": published}
 

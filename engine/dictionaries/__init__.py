@@ -65,7 +65,7 @@ def load_features(
     progress: Progress = silent,
     cancel: threading.Event | None = None,
 ) -> Features:
-    """Open a dictionary for a model: None or "neurons", files in a layout of `formats`, or a published id.
+    """Open a dictionary for a model: None or "neurons", files in a layout of `formats`, a starter's or a published id.
 
     A dictionary that fits the model worse than a constant does is refused, unless `trust` (docs/dictionaries.md).
 
@@ -81,11 +81,13 @@ def load_features(
 
         return NeuronFeatures(model.weights)
     from engine.dictionaries.fidelity import require_fidelity
+    from engine.dictionaries.starter_sets import find_starter_set
     from engine.models import published
 
     path = Path(source).expanduser()
     if not path.exists():
-        path = published.downloaded_dictionary(str(source)) or path
+        starter = find_starter_set(str(source))
+        path = starter.path if starter is not None else published.downloaded_dictionary(str(source)) or path
     if not path.exists():
         raise RequestError(
             f"There is no dictionary at {path}; give 'neurons', the path of a dictionary's folder, or the id of one "

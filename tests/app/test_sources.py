@@ -13,6 +13,7 @@ ENGINE_AT_IMPORT = {
     "engine.errors", "engine.evidence.pages", "engine.progress", "engine.graphs", "engine.interventions.changes",
     "engine.interventions.status", "engine.projects",
     "engine.tracing.spec",
+    "engine.dictionaries.starter_sets",
     "engine.models.catalogue", "engine.models.opened", "engine.models.published", "engine.cli.import_graph",
     "engine.models.memory", "engine.places", "engine.preferences", "engine.tracing.target_files", "engine.whole_files",
 }  # fmt: skip

@@ -32,7 +32,7 @@ def test_it_covers_every_neuron_and_its_licences_are_named(shipped: FeatureIndex
     assert shipped.head.tokens_seen > 200_000
     assert shipped.head.model_name == smollm.name
     third = (Path(__file__).parents[3] / "THIRD_PARTY.md").read_text(encoding="utf-8")
-    assert "The index that ships also holds text that SmolLM2-135M-Instruct wrote" in third
+    assert "The indexes that ship also hold text that SmolLM2-135M-Instruct wrote" in third
     assert "the text that ships" in shipped.head.corpus and "wrote (seed 0)" in shipped.head.corpus
 
 
