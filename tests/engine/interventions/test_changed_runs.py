@@ -47,6 +47,11 @@ def sets_for(family: str, kind: str, baseline: HookedRun) -> list[tuple[Change, 
         tuple(Change("feature", layer, 2, strongest[layer, 2], "scale", 3.0) for layer in features),
         (Change("feature", low, 3, 7, "set", 0.8, last=4), Change("head", 1, 3, 2, "scale", 2.0)),
         (Change("head", 0, 4, 1, "ablate", onward=True),),
+        # Heads that read what a change below has moved: held MLPs add to what they put out, else it is replaced.
+        (
+            Change("feature", low, 2, strongest[low, 2], "scale", 4.0),
+            *(Change("head", 2, 4, head, "scale", 2.0) for head in range(3)),
+        ),
         (Change("embedding", 0, 3, how="scale", value=1.5),),
         (Change("random", low, 3, 11, "set", 0.7),),
     ]
