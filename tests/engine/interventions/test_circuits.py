@@ -43,6 +43,19 @@ def test_the_whole_universe_is_enough_and_nothing_is_not(kind: str, errors: str)
         assert result.full == pytest.approx(float(case.metric.of(case.prediction.logits[None].float().numpy())[0]))
 
 
+def test_the_circuits_own_features_come_first_in_its_curves() -> None:
+    case = tiny_case("llama", "neurons")
+    universe = tuple(some_features(case, 5))
+    universe = universe[: len(universe) // 2 * 2]
+    # Half of the universe is one of the sizes: at it, the curves are the circuit's own figures.
+    for circuit in (universe[::2], universe[1::2]):
+        result = examine_circuit(case, CircuitSpec(circuit, universe, "zero", controls=100))
+        kept, left = (one.curve for one in result.curves)
+        half = kept.sizes.index(len(circuit))
+        assert kept.values[half] == pytest.approx(result.faithfulness, abs=1e-5)
+        assert left.values[half] == pytest.approx(result.completeness, abs=1e-5)
+
+
 def test_ablated_errors_are_gone_from_both_models() -> None:
     case = tiny_case("llama", "relu")
     universe = tuple(some_features(case, 5))
