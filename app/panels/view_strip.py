@@ -25,7 +25,7 @@ class ThresholdSlider(QSlider):
         self.setRange(10, STEPS)
         self.setSingleStep(5)
         self.setPageStep(50)
-        self.setFixedWidth(72)
+        self.setFixedWidth(60)  # with the others on one line of a window of 1440
         self.setAccessibleName(name)
         self.setToolTip(tip(explained))
 
@@ -97,7 +97,7 @@ class ViewStrip(QWidget):
             buttons.append(button)
         row = QHBoxLayout(self)
         row.setContentsMargins(8, 4, 8, 4)
-        parts = FlowRow(gap=12)
+        parts = FlowRow(gap=8)
         for widgets in (
             buttons,
             (MutedLabel("Influence"), self.influence, self.influence_value),
@@ -152,7 +152,8 @@ class ViewStrip(QWidget):
         self.influence_value.setText(f"{100 * settings.node_threshold:.1f} %")
         self.edges_value.setText(f"{100 * settings.edge_threshold:.1f} %")
         self.density.show_density(settings.density)
-        self.density_value.setText("all" if settings.density >= 1 else f"≤ {100 * settings.density:.2g} %")
+        self.density_value.setText(f"≤ {100 * settings.density:.2g} %")
+        self.density_value.setVisible(settings.density < 1)  # at its end the slider hides nothing
         self._density_part.setVisible(session.density is not None)
         for box, on in ((self.hide_errors, settings.hide_errors), (self.hide_bos, settings.hide_bos)):
             box.blockSignals(True)
