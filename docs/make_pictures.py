@@ -12,12 +12,11 @@ from pathlib import Path
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 SIZE = (1440, 900)
 PATIENCE = 300.0
-# (file, theme, which sample, with the guide beside it)
-PICTURES = (
-    ("window-light.png", "light", 0, False),
-    ("window-dark.png", "dark", 1, False),
-    ("guide.png", "light", 0, True),
-)
+OTHER = "The capital of France is"
+# Layer and number of neurons of the starter at the last token of the first sample, and what their logit effects and
+# examples say of them; the first is selected, the others are a group.
+CIRCUIT = ((24, 1005, "say a capital"), (22, 916, "cities"), (21, 1104, "locations"))
+GROUP = "places"
 
 
 def main(folder: Path) -> None:
@@ -45,22 +44,57 @@ def main(folder: Path) -> None:
             if not condition():
                 raise SystemExit("the window did not get there")
 
-        for name, theme, sample, guided in PICTURES:
-            window.look.set_theme(theme)
-            window.start.sampleChosen.emit(load_samples().prompts[sample].text)
-            wait(lambda: not window.host.busy and window.session.trace_id is not None)
-            if guided:
-                window.registry.run("help.guide")
-            graph = window.session.graph
-            assert graph is not None
-            features = graph.of_kind(NodeKind.FEATURE)
-            window.session.select(int(features[graph.influence[features].argmax()]))
-            wait(lambda: not window.host.busy)
+        def take(name: str) -> None:
+            wait(lambda: not window.host.busy and not window.beside.busy)
             for _ in range(50):
                 app.processEvents()
                 time.sleep(0.01)
             if not window.grab().save(str(folder / name)):
                 raise SystemExit(f"{name} could not be written")
+
+        session = window.session
+        window.look.set_theme("light")
+        window.start.sampleChosen.emit(load_samples().prompts[0].text)
+        wait(lambda: not window.host.busy and session.trace_id is not None)
+        first, graph = session.trace_id, session.graph
+        assert graph is not None and first is not None
+        window.registry.run("help.guide")
+        features = graph.of_kind(NodeKind.FEATURE)
+        session.select(int(features[graph.influence[features].argmax()]))
+        take("guide.png")
+        window._docks["guide"].hide()
+        window.show_dock("investigation")
+
+        # The circuit, as the guide has it made.
+        session.select(-1)  # a selected node stays in view
+        window.registry.run("view.hide_bos")
+        at_end = graph.position == graph.n_positions - 1
+        nodes = [
+            int((at_end & (graph.layer == layer) & (graph.feature == number)).nonzero()[0][0])
+            for layer, number, _ in CIRCUIT
+        ]
+        for node, (_, _, label) in zip(nodes, CIRCUIT, strict=True):
+            window.edits.label(node, label)
+            window.edits.pin([node])
+        window.edits.group(nodes[1:], GROUP)
+        session.select(nodes[0])
+        window.area.show_lower(window.area.circuit)
+        take("window-light.png")
+        window.look.set_theme("dark")
+        take("window-dark.png")
+
+        # Beside another prompt.
+        session.prompt.edit(text=OTHER, bos=True, chat=False)
+        window.runs.trace()
+        wait(lambda: not window.host.busy and session.trace_id not in (None, first))
+        other = session.trace_id
+        assert other is not None
+        session.open_trace(first)
+        window.comparison.compare(first, other)
+        wait(lambda: window.comparison.pairing is not None)
+        session.select(nodes[0])
+        take("compare-dark.png")
+        window.registry.run("trace.compare_close")
         window.close()
 
 

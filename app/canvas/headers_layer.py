@@ -18,6 +18,7 @@ from engine.graphs.glyphs import column_name, percent, row_name, spread_apart
 SLANT = 38.0  # degrees, of token texts that do not fit side by side
 LONGEST_TOKEN = 96.0  # pixels
 LONGEST_LOGIT = 120.0
+OVERHANG = 4.0  # pixels by which a token's text may pass its column
 GAP = 18.0  # between two logits' texts
 
 # Flags put together once: Python takes longer to join them than Qt to draw a word.
@@ -217,8 +218,10 @@ class HeadersLayer(Layer):
         low, high = max(float(edges[column]), inner.left()), min(float(edges[column + 1]), inner.right() + 8)
         if high - low < 8:
             return False
-        box = QRectF(low, inner.bottom() + 3, high - low, stage.metrics.height() + 4)
-        self._write(painter, box, Qt.AlignmentFlag.AlignHCenter, stage.shortened(name, high - low - 3), active)
+        # A little over the column's lines, rather than a word cut for a pixel or two.
+        box = QRectF(low - OVERHANG, inner.bottom() + 3, high - low + 2 * OVERHANG, stage.metrics.height() + 4)
+        shown = stage.shortened(name, high - low + 2 * OVERHANG - 2)
+        self._write(painter, box, Qt.AlignmentFlag.AlignHCenter, shown, active)
         return True
 
     def _slanted(self, painter: QPainter, middle: float, top: float, name: str, active: bool) -> None:

@@ -178,10 +178,9 @@ class Scene:
         chosen = self.is_shown(self.selected)
         if not chosen and not hovered and not pins:
             return ranking.strongest(shown)[::-1]
-        first = ranking.of_node(self.selected, shown, most) if chosen else ranking.between(pins, shown)
-        second = ranking.of_nodes([] if hovered else pins, shown, PINNED_EDGES)
-        if chosen:
-            second = ranking.between(pins, shown)
+        between = ranking.between(pins, shown)
+        first = ranking.of_node(self.selected, shown, most) if chosen else between
+        second = between if chosen else ranking.of_nodes([] if hovered else pins, shown, PINNED_EDGES)
         both = np.concatenate([first, second[~np.isin(second, first)]])[:most]
         return both[::-1]
 

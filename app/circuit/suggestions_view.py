@@ -41,6 +41,7 @@ class SuggestionsView(QWidget):
         self.reason = MutedLabel(wrap=True)
         self.note = MutedLabel(wrap=True)
         self.hint = Hint(HINT)
+        self.hint.setMargin(0)  # in line with the notes above it
         row = FlowRow(gap=2)
         self.buttons: dict[str, QToolButton] = {}
         for command in ("circuit.suggest", "circuit.accept", "circuit.refuse"):

@@ -56,8 +56,10 @@ class EdgeRanking:
         parts = [part for node in nodes for part in (self.graph.inputs(node), self.graph.outputs(node))]
         if not parts:
             return np.empty(0, dtype=np.int64)
-        edges = np.unique(np.concatenate(parts))
-        edges = edges[shown[edges]]
+        touching = np.zeros(self.graph.n_edges, dtype=np.bool_)
+        for part in parts:
+            touching[part] = True
+        edges = np.flatnonzero(touching & shown)
         strength = np.abs(self.graph.share[edges])
         return edges[np.argsort(-strength, kind="stable")[:limit]]
 
