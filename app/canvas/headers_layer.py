@@ -221,6 +221,8 @@ class HeadersLayer(Layer):
         # A little over the column's lines, rather than a word cut for a pixel or two.
         box = QRectF(low - OVERHANG, inner.bottom() + 3, high - low + 2 * OVERHANG, stage.metrics.height() + 4)
         shown = stage.shortened(name, high - low + 2 * OVERHANG - 2)
+        if shown == "…":  # an empty column: a lone mark says nothing
+            return False
         self._write(painter, box, Qt.AlignmentFlag.AlignHCenter, shown, active)
         return True
 
