@@ -5,12 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine.errors import RequestError
-from engine.evidence.tally import Reach
 
-DEFAULT_REACH = Reach()
 # Positions at the beginning of a context, a BOS among them: what a model parks at its first tokens is a hundred times
 # as large as anything it does elsewhere, and says nothing about the text.
 NOT_COUNTED = 2
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What is kept of a context: `top` contexts a column, each with tokens around its peak."""
+
+    top: int = 16
+    before: int = 15
+    after: int = 8
+
+    @property
+    def window(self) -> int:
+        """W."""
+        return self.before + 1 + self.after
+
+
+DEFAULT_REACH = Reach()
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from engine.errors import RequestError
 from engine.evidence.corpus import Corpus
-from engine.evidence.tally import LayerTally, Reach
+from engine.evidence.index_settings import Reach
+from engine.evidence.tally import LayerTally
 from engine.progress import checkpoint
 from engine.whole_files import written_whole
 

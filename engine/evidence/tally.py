@@ -6,10 +6,10 @@ and has a fixed size, whatever the length of the corpus. Shapes: c columns, n fe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
+
+from engine.evidence.index_settings import Reach
 
 # Bins of a histogram are half octaves: [2^e, 1.5 * 2^e) and [1.5 * 2^e, 2^(e + 1)), the first from 2^LOWEST.
 LOWEST = -20
@@ -22,20 +22,6 @@ STRIDE = 4
 DRAWN_FROM = 4
 _MOST_WINDOWS = 1 << 16
 _COUNTED = 1 << 21
-
-
-@dataclass(frozen=True)
-class Reach:
-    """What is kept of a context: `top` contexts a column, each with tokens around its peak."""
-
-    top: int = 16
-    before: int = 15
-    after: int = 8
-
-    @property
-    def window(self) -> int:
-        """W."""
-        return self.before + 1 + self.after
 
 
 class LayerTally:

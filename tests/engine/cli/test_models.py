@@ -16,6 +16,7 @@ import huggingface_hub.constants
 import pytest
 
 from engine.cli import main
+from engine.dictionaries.starter_sets import STARTER_SETS
 from engine.models.downloads import downloaded_dictionary
 from engine.places import HOME_VARIABLE
 from tests.conftest import REPOSITORY
@@ -24,6 +25,8 @@ from tests.engine.models import published_samples as samples
 from tests.engine.models.gguf_samples import write_llama
 from tests.engine.models.hub_stand_in import StandIn, running
 from tests.engine.models.published_samples import MODEL, PICKLED, PLAIN
+
+SHIPPED = [starter.id for starter in STARTER_SETS]
 
 
 @pytest.fixture
@@ -64,7 +67,7 @@ def test_the_report_has_all_of_it(hub: StandIn, cache: Path, tmp_path: Path) -> 
     assert main(["models", "--report", str(tmp_path / "m.json")]) == 0
     report = json.loads((tmp_path / "m.json").read_text())
     assert set(report) == {"models", "dictionaries", "published"}
-    assert report["dictionaries"] == ["neurons", PLAIN]
+    assert report["dictionaries"] == ["neurons", *SHIPPED, PLAIN]
     by_id = {entry["id"]: entry for entry in report["published"]}
     assert by_id[PLAIN]["path"] == str(downloaded_dictionary(PLAIN))
     assert by_id[MODEL]["path"] is None
@@ -172,7 +175,7 @@ def test_what_was_traced_from_a_path_is_listed(
     assert "\x1b" not in here
     report = json.loads((tmp_path / "r.json").read_text())
     assert [entry["kind"] for entry in report["models"] if entry["path"] == str(path)] == ["gguf"]
-    assert report["dictionaries"] == ["neurons"]
+    assert report["dictionaries"] == ["neurons", *SHIPPED]
 
 
 @pytest.mark.parametrize("words", [["--yes"], ["--download", PLAIN, "--report", "r.json"], ["--download", ""]])

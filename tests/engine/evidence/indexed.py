@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from engine.dictionaries.transcoder_set import TranscoderFeatures
 from engine.evidence.corpus import Corpus
-from engine.evidence.index_settings import IndexSettings
-from engine.evidence.tally import Reach
+from engine.evidence.index_settings import IndexSettings, Reach
 from engine.models.recording import record
 from tests.engine.tracing.tiny_models import features_of, tiny_model
 
