@@ -36,7 +36,9 @@ class EvidenceDesk(QObject):
         self.runs, self.session = runs, runs.session
         self._beside, self._memory = beside, memory
         self.pages: FeatureIndex | PublishedPages | None = None
+        self.why_none = ""  # of an index that nearly fits
         self._identity: str | None = None
+        self._model: str | None = None
         self.opening = False
         self._last: tuple[int, int, FeaturePage] | None = None
         self.session.traceChanged.connect(self._follow)
@@ -53,9 +55,10 @@ class EvidenceDesk(QObject):
     @Slot()
     def _follow(self) -> None:
         """Another trace is open: the pages of its dictionary are wanted."""
-        identity = dictionary_identity(self.session.report) if self.session.graph is not None else None
-        if identity != self._identity:
-            self._identity = identity
+        report = self.session.report if self.session.graph is not None else {}
+        identity, model = dictionary_identity(report), report.get("model", {}).get("fingerprint")
+        if (identity, model) != (self._identity, self._model):
+            self._identity, self._model = identity, model
             self.reopen()
         elif self.index is not None:
             self.session.know_densities(self.densities)
@@ -65,15 +68,17 @@ class EvidenceDesk(QObject):
         self.close()
         self.opening = self._identity is not None
         if self.opening:
-            job = bind(open_pages, self._identity, self._memory.text(self._key(), ""))
-            self._beside.submit("pages", "Opening the feature index", job, partial(self._opened, self._identity))
+            name = str(self.session.report.get("features", {}).get("name", ""))
+            job = bind(open_pages, self._identity, self._model, name, self._memory.text(self._key(), ""))
+            wanted = (self._identity, self._model)
+            self._beside.submit("pages", "Opening the feature index", job, partial(self._opened, wanted))
         self.changed.emit()
 
     def close(self) -> None:
         """Let go of the file."""
         self._beside.drop("pages")
         index, self._last, self.opening = self.index, None, False
-        self.pages = None
+        self.pages, self.why_none = None, ""
         self.session.know_densities(None)
         if index is not None:
             index.close()
@@ -81,10 +86,10 @@ class EvidenceDesk(QObject):
     def _key(self) -> str:
         return f"pages/{(self._identity or '').replace('/', '-').replace(':', '-')}"
 
-    def _opened(self, identity: str | None, outcome: Outcome) -> None:
+    def _opened(self, wanted: tuple[str | None, str | None], outcome: Outcome) -> None:
         self.opening = False
-        if isinstance(outcome, Value) and identity == self._identity:
-            self.pages = outcome.value
+        if isinstance(outcome, Value) and wanted == (self._identity, self._model):
+            self.pages, self.why_none = outcome.value
             self.session.know_densities(self.densities if self.index is not None else None)
         elif isinstance(outcome, Failure):
             self._memory.forget(self._key())

@@ -26,18 +26,21 @@ _TEXT_SHARE = 0.1
 
 
 def open_pages(
-    dictionary: str | None, folder: str, progress: Progress, cancel: threading.Event
-) -> FeatureIndex | PublishedPages | None:
-    """The index of a dictionary, or published pages of a folder a person chose; ready, so that a page comes at once."""
-    from engine.evidence.index_places import find_index
+    dictionary: str | None, model: str | None, name: str, folder: str, progress: Progress, cancel: threading.Event
+) -> tuple[FeatureIndex | PublishedPages | None, str]:
+    """The index of a dictionary with a model, or published pages of a folder a person chose; ready, so that a page
+    comes at once. Where there is none, beside it what to say of one that nearly fits.
+    """
+    from engine.evidence.index_places import find_index, why_no_index
     from engine.evidence.published_pages import PublishedPages
 
     if folder:
-        return PublishedPages(Path(folder))
-    index = find_index(dictionary)
-    if index is not None:
-        index.warm()
-    return index
+        return PublishedPages(Path(folder)), ""
+    index = find_index(dictionary, model)
+    if index is None:
+        return None, why_no_index(dictionary, model, name) or ""
+    index.warm()
+    return index, ""
 
 
 def make_index(state: EngineState, source: str, folder: str, progress: Progress, cancel: threading.Event) -> str:

@@ -112,7 +112,8 @@ def _neurons() -> ShelfRow:
 def _starter_set(one: StarterSet) -> ShelfRow:
     about = (
         f"{one.id}, for {one.model}.",
-        "Made by this program's own training; its card (README.md) tells how good it is.",
+        one.measured,
+        f"Made by this program's own training; its card: {one.path / 'README.md'}",
     )
     return ShelfRow(
         group=HERE,

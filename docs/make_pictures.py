@@ -29,6 +29,7 @@ def main(folder: Path) -> None:
 
         from app.samples import load_samples
         from app.window import MainWindow
+        from engine.dictionaries.starter_sets import STARTER_SETS
         from engine.graphs import NodeKind
 
         app = QApplication(sys.argv[:1])
@@ -81,7 +82,6 @@ def main(folder: Path) -> None:
         window.area.show_lower(window.area.circuit)
         take("window-light.png")
         window.look.set_theme("dark")
-        take("window-dark.png")
 
         # Beside another prompt.
         session.prompt.edit(text=OTHER, bos=True, chat=False)
@@ -95,6 +95,18 @@ def main(folder: Path) -> None:
         session.select(nodes[0])
         take("compare-dark.png")
         window.registry.run("trace.compare_close")
+
+        # The transcoders that ship, and what their strongest feature is active at.
+        session.prompt.edit(text=load_samples().prompts[0].text, bos=True, chat=False)
+        window.runs.choose_features(STARTER_SETS[0].id)
+        window.models.fill_features()
+        window.runs.trace()
+        wait(lambda: not window.host.busy and session.trace_id not in (None, first, other))
+        traced = session.graph
+        assert traced is not None
+        features = traced.of_kind(NodeKind.FEATURE)
+        session.select(int(features[traced.influence[features].argmax()]))
+        take("transcoders-dark.png")
         window.close()
 
 

@@ -43,7 +43,13 @@ class EvidenceHands:
         found = window.evidence.automatic_labels()
         if found:
             window.edits.give_labels(found)
-        window.say(f"{len(found):,} features have an automatic label" if found else "No feature here has one")
+        graph = window.session.graph
+        count = 0 if graph is None else len(graph.of_kind(NodeKind.FEATURE))
+        window.say(
+            f"{len(found):,} of {count:,} features have an automatic label; for the others no rule held on other texts"
+            if found
+            else "No feature here has an automatic label"
+        )
 
     def can_label(self) -> bool:
         """An index is open for a graph that takes edits."""

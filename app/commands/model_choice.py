@@ -48,12 +48,12 @@ class ModelChoice:
         window = self.window
         wanted, current = window.runs.wanted_model, window.runs.wanted_features
         fetched = [
-            (entry.title, entry.id)
+            (entry.title, entry.id, "")
             for entry in published()
             if entry.what == "dictionary" and entry.path is not None and (entry.model == wanted or entry.id == current)
         ]
-        fetched = [(one.title, one.id) for one in starter_sets_for(wanted)] + fetched
-        others = [(path.name or str(path), str(path)) for path in opened("dictionaries")]
+        fetched = [(one.title, one.id, one.measured) for one in starter_sets_for(wanted)] + fetched
+        others = [(path.name or str(path), str(path), "") for path in opened("dictionaries")]
         window.prompt_bar.features.show_features([*fetched, *others], current)
 
     # ---- the page of models and dictionaries -------------------------------------------------------------------

@@ -24,12 +24,22 @@ FIRST_TOKEN = (
     "This node is at the first token, where models park what they do not need: an index counts nothing there, and the "
     "texts below are about other tokens."
 )
+NO_LABEL = "No automatic label: no rule held on texts it was not found on."
+TOO_FEW = "No automatic label: nothing in the indexed text makes it active on this side."
+NO_LABEL_TIP = (
+    "A label is given where one rule (the token, the one before or after, a word of the context, what it makes "
+    "likelier, where it stands) holds for texts that it was not found on: score 0.7 at least, 0.15 above what labels "
+    "of other features reach on them. What this feature is active at is not as simple, or too little of it was in the "
+    "text; the examples may still tell you."
+)
 RULES = {
     "say": "the next token is one of those that it makes likelier",
     "token": "the token itself",
     "previous": "the token before",
     "next": "the token after",
     "context": "a word among the twelve tokens before",
+    "start": "it is one of the first tokens of a text",
+    "kind": "what kind of token it, the one before or the one after is",
 }
 
 
@@ -119,7 +129,7 @@ class ExamplesView(QWidget):
             self.state.setText(self._why_not())
             self._fill([])
             return
-        self._show_label(side.label)
+        self._show_label(side.label, bool(side.examples))
         first = int(graph.position[node]) == 0
         self.state.setVisible(first)
         if first:
@@ -132,13 +142,17 @@ class ExamplesView(QWidget):
     def _why_not(self) -> str:
         if self.desk.opening:
             return "Looking for a feature index…"
-        return NOT_INDEXED if self.desk.pages is None else "The index holds nothing of this feature."
+        if self.desk.pages is None:
+            return f"{self.desk.why_none} {NOT_INDEXED}".strip()
+        return "The index holds nothing of this feature."
 
-    def _show_label(self, label: Label | None) -> None:
+    def _show_label(self, label: Label | None, held_out: bool) -> None:
         self.use.setVisible(label is not None and self.session.can_edit)
+        # Pages that others published come without labels, which says nothing about rules.
+        self.label.setVisible(label is not None or self.desk.index is not None)
         if label is None:
-            self.label.setText("No automatic label: no rule held on texts it was not found on.")
-            self.label.setToolTip("")
+            self.label.setText(NO_LABEL if held_out else TOO_FEW)
+            self.label.setToolTip(tip(NO_LABEL_TIP))
             return
         self.label.setText(f"{label.text}  · automatic, score {label.score:.2f}, by chance {label.control:.2f}")
         self.label.setToolTip(

@@ -111,11 +111,11 @@ class FeaturesPicker(_Picker):
         self.setObjectName("features-picker")
         self.setAccessibleName("Dictionary: where features come from")
 
-    def show_features(self, others: Sequence[tuple[str, str]], current: str) -> None:
-        """Fill the box: neurons first, then the (title, source) of others."""
+    def show_features(self, others: Sequence[tuple[str, str, str]], current: str) -> None:
+        """Fill the box: neurons first, then the (title, source, what to know) of others."""
         neurons = "The model's own MLP neurons: nothing to download, every token, no error nodes."
         rows = [("Neurons", NEURONS, neurons, True)]
-        rows += [(title, source, f"Transcoders in {source}", True) for title, source in others]
+        rows += [(title, source, words or f"Transcoders in {source}", True) for title, source, words in others]
         self._current = current
         self._fill(rows, (("Open a transcoder folder…", "trace.open_features"), MORE))
 

@@ -6,6 +6,7 @@ import argparse
 import shutil
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,12 @@ def _made(arguments: argparse.Namespace, settings: IndexSettings, cancel: thread
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MachineError(f"{work.parent} cannot be written ({error.strerror}); choose another --out.") from error
-    corpus = _corpus(arguments, model, work, part(progress, 0.0, _TEXT_SHARE), cancel)
+    try:
+        corpus = _corpus(arguments, model, work, part(progress, 0.0, _TEXT_SHARE), cancel)
+    except RequestError:
+        with suppress(OSError):
+            work.rmdir()  # Nothing is in it yet.
+        raise
     sys.stderr.write(
         f"{len(corpus.tokens):,} tokens; keeps {index_bytes(model, features, settings) / 1e6:,.0f} MB in memory\n"
     )
@@ -106,8 +112,7 @@ def _corpus(
 ) -> Corpus:
     """The text asked for; text that was sampled for this index before is not sampled again."""
     from engine.evidence.corpus import joined, read_texts, shipped_texts
-    from engine.evidence.index_state import load_corpus, save_corpus
-    from engine.evidence.sampling import SamplingSettings, sample_corpus
+    from engine.evidence.sampling import SamplingSettings, kept_sample
 
     parts = []
     if arguments.shipped or (arguments.text is None and arguments.sample is None):
@@ -117,12 +122,7 @@ def _corpus(
             read_texts(arguments.text, model.tokenizer, most_tokens=arguments.tokens, progress=progress, cancel=cancel)
         )
     if arguments.sample is not None:
-        settings = SamplingSettings(arguments.sample, arguments.seed)
-        sampled = load_corpus(work)
-        if sampled is None:
-            sampled = sample_corpus(model, settings, progress, cancel)
-            save_corpus(work, sampled)
-        parts.append(sampled)
+        parts.append(kept_sample(model, SamplingSettings(arguments.sample, arguments.seed), work, progress, cancel))
     return joined(parts)
 
 

@@ -1,4 +1,4 @@
-"""`package`, `take-in` and `labels`: a project given away, another one taken in, labels as a file."""
+"""`package`, `take-in` and `labels`: a project given away, another one taken in, labels as a file or asked for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.cli import ask_labels
 from engine.cli.terminal import TerminalProgress, interruptible
 
 if TYPE_CHECKING:
@@ -35,11 +36,11 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     take_in.set_defaults(run=run_take_in)
     labels = commands.add_parser(
         "labels",
-        help="write or give labels that hold everywhere",
+        help="write or give labels that hold everywhere, or ask a local model for some",
         description="Write the labels of a project that hold for a feature everywhere to a JSON file, or give those of "
-        "such a file. What a person wrote in the project stays, unless --over-others.",
+        "such a file; what a person wrote in the project stays, unless --over-others. Or ask a local language model.",
     )
-    which = labels.add_subparsers(dest="which", required=True, metavar="export|import")
+    which = labels.add_subparsers(dest="which", required=True, metavar="export|import|ask")
     for name, words in (("export", "write them to a file"), ("import", "give those of a file")):
         one = which.add_parser(name, help=words, description=f"{words[:1].upper()}{words[1:]}.")
         one.add_argument("file", type=Path, metavar="FILE.json", help="the file of labels")
@@ -47,6 +48,7 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
         if name == "import":
             one.add_argument("--over-others", action="store_true", help="also where a person wrote something else")
         one.set_defaults(run=run_export_labels if name == "export" else run_import_labels)
+    ask_labels.add_command(which)
 
 
 def run_package(arguments: argparse.Namespace) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 
@@ -26,6 +28,27 @@ class StarterSet:
     def size_bytes(self) -> int:
         """What its files take."""
         return sum(file.stat().st_size for file in self.path.glob("*.safetensors"))
+
+    @cached_property
+    def measured(self) -> str:
+        """How good it is, in two sentences, by its card's metrics.json."""
+        about = json.loads((self.path / "metrics.json").read_text(encoding="utf-8"))
+        layers, scores = about["layers"], [one["replacement"] for one in about["prompts"]]
+        ours, neurons, linear = (
+            f"{100 * sum(values) / len(layers):.0f} %"
+            for values in (
+                [one["fvu"] for one in layers],
+                [one["neurons"]["fvu"] for one in layers],
+                [one["linear"]["fvu"] for one in layers],
+            )
+        )
+        worse = sum(one["fvu"] >= one["neurons"]["fvu"] for one in layers)
+        return (
+            f"It leaves over {ours} of what an MLP writes (mean of {len(layers)} layers; as many of its own neurons "
+            f"{neurons}, a linear map {linear}), in {worse} layers more than the neurons. Graphs of the sample prompts "
+            f"have a replacement score of {min(scores):.2f} to {max(scores):.2f}: the rest runs through "
+            "error nodes, which neurons do not have."
+        )
 
 
 STARTER_SETS = (

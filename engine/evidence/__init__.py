@@ -14,15 +14,21 @@ if TYPE_CHECKING:
     from engine.evidence.decoders import decoder_vectors, unit_decoders
     from engine.evidence.feature_index import FeatureIndex
     from engine.evidence.indexing import build_index
+    from engine.evidence.labellers import Labeller, label_features, label_with
     from engine.evidence.logit_lens import logit_effects
+    from engine.evidence.model_labeller import ModelLabeller
     from engine.evidence.own_text import try_text
 
 # What needs torch is loaded only when it is asked for.
 _WHERE = {
     "Corpus": "corpus",
     "FeatureIndex": "feature_index",
+    "Labeller": "labellers",
+    "ModelLabeller": "model_labeller",
     "build_index": "indexing",
     "decoder_vectors": "decoders",
+    "label_features": "labellers",
+    "label_with": "labellers",
     "logit_effects": "logit_lens",
     "read_texts": "corpus",
     "shipped_texts": "corpus",
@@ -37,11 +43,15 @@ __all__ = [
     "FeaturePage",
     "IndexSettings",
     "Label",
+    "Labeller",
     "LogitEffects",
+    "ModelLabeller",
     "Near",
     "Side",
     "build_index",
     "decoder_vectors",
+    "label_features",
+    "label_with",
     "logit_effects",
     "read_texts",
     "shipped_texts",

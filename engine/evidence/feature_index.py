@@ -48,12 +48,12 @@ class FeatureIndex:
         if self.head.model != model:
             raise RequestError(
                 f"This index was made with another model, {self.head.model_name}, whose tokens and weights differ; "
-                "make one for this model with circuit-loupe index."
+                "make one for this model (Trace, Index the text that ships; or circuit-loupe index)."
             )
         if not self.belongs_to(dictionary):
             raise RequestError(
                 f"This index was made with another dictionary, or {self.head.dictionary_name} has changed since; make "
-                "it again with circuit-loupe index."
+                "it again (Trace, Index the text that ships; or circuit-loupe index)."
             )
 
     def density(self, layer: int) -> NDArray[np.float32]:

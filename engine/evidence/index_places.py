@@ -31,19 +31,41 @@ def shipped_folder() -> Path:
     return Path(str(resources.files("resources") / "indexes"))
 
 
-def find_index(dictionary: str | None) -> FeatureIndex | None:
-    """The index of a dictionary, the person's own before one that ships, the newest first; None where there is none."""
+def find_index(dictionary: str | None, model: str | None) -> FeatureIndex | None:
+    """The index of a dictionary for a model (fingerprint; None: any), the person's own before one that ships, the
+    newest first; None where there is none.
+    """
     if dictionary is None:
         return None
-    for path in _paths():
-        try:
-            index = FeatureIndex(path)
-        except RequestError:
-            continue  # Said where that file is asked for by name.
-        if index.belongs_to(dictionary):
+    for index in _indexes():
+        if index.belongs_to(dictionary) and model in (None, index.head.model):
             return index
         index.close()
     return None
+
+
+def why_no_index(dictionary: str | None, model: str | None, name: str) -> str | None:
+    """What to say where an index is there that nearly fits: of this dictionary with another model, or of one of this
+    name that has changed since. None where there is none.
+    """
+    for index in _indexes():
+        try:
+            same_name = (index.head.model, index.head.dictionary_name) == (model, name)
+            if model is not None and (same_name or index.belongs_to(dictionary)):
+                index.require(model, dictionary)
+        except RequestError as error:
+            return error.sentence
+        finally:
+            index.close()
+    return None
+
+
+def _indexes() -> Iterator[FeatureIndex]:
+    for path in _paths():
+        try:
+            yield FeatureIndex(path)
+        except RequestError:
+            continue  # Said where that file is asked for by name.
 
 
 def _paths() -> Iterator[Path]:

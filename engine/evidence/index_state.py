@@ -68,24 +68,27 @@ class IndexState:
         return True
 
 
-def save_corpus(folder: Path, corpus: Corpus) -> None:
-    """Keep the text, so that going on needs no sampling and no files."""
+def save_corpus(folder: Path, corpus: Corpus, made_by: str) -> None:
+    """Keep the text, so that going on needs no sampling and no files; `made_by` tells it from every other."""
     tensors = {"tokens": torch.from_numpy(corpus.tokens.astype(np.int64)), "starts": torch.from_numpy(corpus.starts)}
-    _write(folder / CORPUS, tensors, {"name": corpus.name})
+    _write(folder / CORPUS, tensors, {"name": corpus.name, "made_by": made_by})
 
 
-def load_corpus(folder: Path) -> Corpus | None:
-    """The text that was kept, or None."""
+def load_corpus(folder: Path, made_by: str) -> Corpus | None:
+    """The text that was kept, or None: also where it is another one, of another model's tokens or other settings."""
     path = folder / CORPUS
     if not path.exists():
         return None
     try:
         with safe_open(path, "np") as file:
-            name = str(json.loads((file.metadata() or {})["index"])["name"])
+            about = json.loads((file.metadata() or {})["index"])
+            if about.get("made_by") != made_by:
+                return None
+            name = str(about["name"])
             tokens, starts = file.get_tensor("tokens"), file.get_tensor("starts")
         if starts[0] != 0 or starts[-1] != len(tokens) or (np.diff(starts) <= 0).any() or (tokens < 0).any():
             raise ValueError("starts")
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise RequestError(f"What was kept in {folder} is damaged; remove that folder and begin anew.") from error
     return Corpus(tokens.astype(np.uint32), starts.astype(np.int64), name)
 

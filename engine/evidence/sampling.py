@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from engine.errors import RequestError
 from engine.evidence.corpus import Corpus, corpus_of
+from engine.evidence.index_state import load_corpus, save_corpus
 from engine.models.forward import KeyValueCache, run, unembed
 from engine.models.prompt import Prompt
 from engine.progress import Progress, checkpoint, silent
@@ -77,6 +79,22 @@ def sample_corpus(
         round_number += 1
     progress("Sampling text", 1.0)
     return corpus_of(documents, f"{count:,} tokens that {model.name} wrote (seed {settings.seed})")
+
+
+def kept_sample(
+    model: LanguageModel,
+    settings: SamplingSettings,
+    folder: Path,
+    progress: Progress = silent,
+    cancel: threading.Event | None = None,
+) -> Corpus:
+    """The same, kept in a folder: what this model wrote there with these settings is not sampled again."""
+    made_by = f"{model.fingerprint} {settings}"
+    found = load_corpus(folder, made_by)
+    if found is None:
+        found = sample_corpus(model, settings, progress, cancel)
+        save_corpus(folder, found, made_by)
+    return found
 
 
 def _words(model: LanguageModel) -> list[str]:

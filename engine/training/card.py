@@ -95,12 +95,28 @@ def measure_set(
             {"prompt": text}
             | {key: result.report[key] for key in ("replacement", "completeness", "conservation_error")}
         )
-    return {"layers": layers, "together": together, "prompts": graphs}
+    dtype = str(model.dtype).removeprefix("torch.")
+    return {"layers": layers, "together": together, "prompts": graphs, "graphs_in": dtype}
 
 
 def losing_layers(measures: dict[str, Any]) -> list[int]:
     """Layers whose FVU is not below that of as many of the MLP's own neurons."""
     return [one["layer"] for one in measures["layers"] if one["fvu"] >= one["neurons"]["fvu"]]
+
+
+def costly_layers(measures: dict[str, Any]) -> list[int]:
+    """Layers whose CE recovered, replaced alone, is not above that of as many of the MLP's own neurons."""
+    return [one["layer"] for one in measures["layers"] if one["ce_recovered"] <= one["neurons"]["ce_recovered"]]
+
+
+def beats_neurons(measures: dict[str, Any]) -> bool:
+    """Whether a set is worth more than as many neurons: mean FVU, mean CE recovered, and CE recovered together."""
+    layers, together = _mean(measures["layers"]), measures["together"]
+    return bool(
+        layers["fvu"] < layers["neurons"]["fvu"]
+        and layers["ce_recovered"] > layers["neurons"]["ce_recovered"]
+        and together["transcoders"] > together["neurons"]
+    )
 
 
 def write_card(
@@ -155,10 +171,11 @@ def card_text(about: dict[str, Any]) -> str:
         + ("; weights in whole numbers are read by Circuit Loupe alone." if small else "."),
         "",
         f"Trained on {about['positions']:,} tokens, each seen about {_seen(about):.1f} times, in {about['steps']:,} "
-        f"steps of {settings['batch']:,}, {about['seconds'] / 60:,.1f} minutes on {about['device']}; of the text "
-        + "; ".join(f"{count:,} of {name}" for name, count in about["text"].items())
+        f"steps of {settings['batch']:,}, {about['seconds'] / 60:,.1f} minutes on {about['device']}. The text: "
+        + "; ".join(f"{name}, {count:,} tokens" for name, count in about["text"].items())
         + ". A twelfth or less of it was held out; everything below is measured there, on the stored files.",
         "",
+        *(line for note in about.get("notes", ()) for line in (note, "")),
         "## Layer by layer",
         "",
         "FVU is the share of the MLP's variance that is left over; CE recovered is 1 where replacing this layer's MLP "
@@ -174,13 +191,37 @@ def card_text(about: dict[str, Any]) -> str:
         + ", ".join(f"{name} {value:.3f}" for name, value in about["together"].items())
         + ".",
         "",
+        *_verdict(about),
     ]
-    losing = losing_layers(about)
-    if losing:
-        said = "Layers that leave as much or more over than the neurons: " + ", ".join(map(str, losing)) + "."
-    else:
-        said = "Every layer leaves less over than as many neurons do."
-    return "\n".join([*lines, said, "", *_graphs(about["prompts"]), "## Settings", "", *_settings(settings), ""])
+    return "\n".join([*lines, *_graphs(about), "## Settings", "", *_settings(settings), ""])
+
+
+def _verdict(about: dict[str, Any]) -> list[str]:
+    """Where the set is better than as many neurons, where it is not, and what that comes to."""
+    mean, together = _mean(about["layers"]), about["together"]
+    losing, costly = (", ".join(map(str, some(about))) for some in (losing_layers, costly_layers))
+    figures = (
+        f"mean FVU {mean['fvu']:.3f} beside {mean['neurons']['fvu']:.3f}, mean CE recovered "
+        f"{mean['ce_recovered']:.3f} beside {mean['neurons']['ce_recovered']:.3f}, and with all MLPs replaced at once "
+        f"{together['transcoders']:.3f} beside {together['neurons']:.3f}"
+    )
+    beats = beats_neurons(about)
+    verdict = f"On the whole it beats as many neurons: {figures}." if beats else (
+        f"It does not beat as many neurons ({figures}): trace with neurons rather than with this set."
+    )  # fmt: skip
+    return [
+        "## Against the neurons",
+        "",
+        verdict,
+        "",
+        f"Layers that leave as much or more over than the neurons: {losing}."
+        if losing
+        else "Every layer leaves less over than as many neurons do.",
+        f"Layers that recover as little or less of the CE, replaced alone: {costly}."
+        if costly
+        else "Every layer recovers more of the CE, replaced alone, than as many neurons do.",
+        "",
+    ]
 
 
 def _width(settings: dict[str, Any]) -> str:
@@ -203,25 +244,37 @@ def _row(one: dict[str, Any]) -> str:
 
 
 def _mean_row(layers: Sequence[dict[str, Any]]) -> str:
-    count = len(layers)
-    mean: dict[str, Any] = {
-        key: sum(one[key] for one in layers) / count for key in ("l0", "dead", "fvu", "ce_recovered")
-    }
-    for rival in ("linear", "neurons"):
-        mean[rival] = {key: sum(one[rival][key] for one in layers) / count for key in ("fvu", "ce_recovered")}
+    mean = _mean(layers)
+    mean |= {key: sum(one[key] for one in layers) / len(layers) for key in ("l0", "dead")}
     return _row({"layer": "mean", **mean})
 
 
-def _graphs(prompts: Sequence[dict[str, Any]]) -> list[str]:
+def _mean(layers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """FVU and CE recovered over layers, of the set and of its rivals."""
+
+    def over(some: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        return {key: sum(one[key] for one in some) / len(layers) for key in ("fvu", "ce_recovered")}
+
+    return over(layers) | {rival: over([one[rival] for one in layers]) for rival in ("linear", "neurons")}
+
+
+def _graphs(about: dict[str, Any]) -> list[str]:
+    prompts = about["prompts"]
     if not prompts:
         return []
     published = ", ".join(f"{score:.3f} at {l0} active" for l0, score in GPT2_FIGURES)
     return [
         "## Graphs",
         "",
-        "| prompt | replacement | completeness |",
-        "|---|---|---|",
-        *(f"| {one['prompt']} | {one['replacement']:.3f} | {one['completeness']:.3f} |" for one in prompts),
+        f"Traced in {about['graphs_in']}. Conservation: the largest share by which a row of a graph does not add up.",
+        "",
+        "| prompt | replacement | completeness | conservation |",
+        "|---|---|---|---|",
+        *(
+            f"| {one['prompt']} | {one['replacement']:.3f} | {one['completeness']:.3f} "
+            f"| {one['conservation_error']:.0e} |"
+            for one in prompts
+        ),
         "",
         f"Published for comparison: GPT-2 with 131,072 features a layer, TopK and skip, 100 M tokens, 260 prompts: "
         f"{published} a token and layer (The Circuits Research Landscape, 2025).",

@@ -18,8 +18,7 @@ from torch import Tensor
 
 from engine.errors import RequestError
 from engine.evidence.corpus import Corpus, joined, read_texts, shipped_texts
-from engine.evidence.index_state import load_corpus, save_corpus
-from engine.evidence.sampling import SamplingSettings, sample_corpus
+from engine.evidence.sampling import SamplingSettings, kept_sample
 from engine.progress import Progress, part
 from engine.training.settings import TrainSettings
 
@@ -121,13 +120,10 @@ def _sampled(
     while found < wanted:
         kept = work / f"sampled-{seed}-{len(parts)}"
         kept.mkdir(exist_ok=True)
-        corpus = load_corpus(kept)
-        if corpus is None:
-            done = part(progress, found / wanted, min(1.0, (found + PART_TOKENS) / wanted))
-            corpus = sample_corpus(model, SamplingSettings(PART_TOKENS, seed * 1000 + len(parts)), done, cancel)
-            save_corpus(kept, corpus)
-        parts.append(corpus)
-        found += len(corpus.tokens)
+        done = part(progress, found / wanted, min(1.0, (found + PART_TOKENS) / wanted))
+        settings = SamplingSettings(PART_TOKENS, seed * 1000 + len(parts))
+        parts.append(kept_sample(model, settings, kept, done, cancel))
+        found += len(parts[-1].tokens)
     whole = joined(parts)
     return Corpus(whole.tokens, whole.starts, f"written by the model (seed {seed})")
 

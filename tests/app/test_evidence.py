@@ -122,7 +122,8 @@ def test_examples_density_histogram_and_label_are_shown(indexed: MainWindow, gra
     assert view.histogram.position(0.0) == 0
     assert not view.make.isVisible()
     indexed.session.select(other)
-    assert "No automatic label" in view.label.text()
+    assert "No automatic label: no rule held" in view.label.text()
+    assert "score 0.7 at least" in view.label.toolTip()
     assert not view.use.isVisible()
     page = view.grab()
     assert not page.isNull()
@@ -150,6 +151,22 @@ def test_a_page_is_read_within_ten_milliseconds_of_work(indexed: MainWindow, gra
     assert read.count("pages") == 1
 
 
+def test_an_index_that_no_longer_fits_is_said(indexed: MainWindow, graph: AttributionGraph, qtbot: QtBot) -> None:
+    """The dictionary was trained anew under its name; the model is another one with the same dictionary."""
+    view, node = indexed.inspector.examples, int(graph.of_kind(NodeKind.FEATURE)[0])
+    for change, sentence in (
+        ({"features": {"name": "test transcoders", "fingerprint": "g" * 8}}, "or test transcoders has changed since"),
+        ({"model": {"name": "tuned", "fingerprint": "n" * 8}}, "was made with another model, test model"),
+        ({"features": {"name": "others", "fingerprint": "h" * 8}}, "Not known yet"),
+    ):
+        indexed.session.add_trace(as_trace(graph, **change), "again", "neurons")
+        qtbot.waitUntil(lambda: not indexed.evidence.opening, timeout=SECONDS)
+        indexed.session.select(node)
+        assert view.state.isVisible() and view.make.isVisible() and indexed.evidence.index is None
+        assert sentence in view.state.text() and "Index a text" in view.state.text()
+        assert ("This index" in view.state.text()) == (sentence != "Not known yet")
+
+
 @pytest.mark.command("evidence.label")
 def test_automatic_labels_never_take_the_place_of_a_persons(indexed: MainWindow, graph: AttributionGraph) -> None:
     session = indexed.session
@@ -157,6 +174,7 @@ def test_automatic_labels_never_take_the_place_of_a_persons(indexed: MainWindow,
     even = [int(node) for node in nodes if graph.feature[node] % 2 == 0]
     indexed.edits.label(even[0], "mine")
     indexed.registry.run("evidence.label")
+    assert indexed.statusBar().currentMessage().startswith(f"{len(even)} of {len(nodes)} features have an automatic")
     labels, sources = session.annotations.labels, session.annotations.sources
     assert labels == {even[0]: "mine", **dict.fromkeys(even[1:], "say “austin”")}
     assert even[0] not in sources  # a person's: the usual case is not kept
@@ -200,6 +218,7 @@ def test_published_pages_are_shown(
     qtbot.waitUntil(lambda: open_window.evidence.pages is not None, timeout=SECONDS)
     assert [said(row) for row in shown(open_window.inspector)] == ["3.5 at ␣Texas: <b> Texas"]
     assert open_window.inspector.examples.density.text() == "Active at 2 %"
+    assert not open_window.inspector.examples.label.isVisible()
     other = int(graph.of_kind(NodeKind.FEATURE)[1])
     open_window.session.select(other)
     assert "holds nothing of this feature" in open_window.inspector.examples.state.text()

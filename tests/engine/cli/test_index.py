@@ -29,7 +29,7 @@ def test_an_index_of_some_layers(tmp_path: Path, capsys: pytest.CaptureFixture[s
     said = capsys.readouterr().out
     assert "Features:   4,608 in 3 layers" in said
     assert "61 tokens: the texts in texts" in said or "tokens: the texts in texts" in said
-    index = find_index(f"neurons:{smollm.fingerprint}")
+    index = find_index(f"neurons:{smollm.fingerprint}", smollm.fingerprint)
     assert index is not None
     assert str(index.file.path) in said
     assert index.head.layers == (0, 1, 7)

@@ -19,9 +19,13 @@ from engine.models.language_model import LanguageModel
 from engine.models.starters import find_starter
 from engine.tracing.run import trace
 from engine.tracing.spec import Prompt, TraceSpec
-from engine.training.card import losing_layers
+from engine.training.card import beats_neurons, card_text, costly_layers, losing_layers
 
 LARGEST = 42_000_000
+
+
+def card() -> str:
+    return (STARTER_SETS[0].path / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_card_keeps_what_is_promised() -> None:
@@ -30,15 +34,18 @@ def test_the_card_keeps_what_is_promised() -> None:
     assert starter is not None
     assert find_starter(starter.model) is not None
     about = json.loads((starter.path / "metrics.json").read_text(encoding="utf-8"))
-    card = (starter.path / "README.md").read_text(encoding="utf-8")
     layers = about["layers"]
     assert len(layers) == 30
     for key in ("fvu", "ce_recovered"):
         ours, theirs = (sum(values) / 30 for values in ([x[key] for x in layers], [x["neurons"][key] for x in layers]))
         assert ours < theirs if key == "fvu" else ours > theirs
     assert about["together"]["transcoders"] > max(about["together"]["neurons"], about["together"]["linear"])
-    losing = losing_layers(about)
-    assert not losing or f"over than the neurons: {', '.join(map(str, losing))}." in card
+    assert beats_neurons(about)
+    # Everything it says stands in metrics.json, and nothing was changed by hand.
+    assert card() == card_text(about)
+    for some in (losing_layers(about), costly_layers(about)):
+        assert some and f": {', '.join(map(str, some))}." in card()
+    assert about["graphs_in"] == "float32" and max(one["conservation_error"] for one in about["prompts"]) < 1e-4
     assert starter.size_bytes <= LARGEST
 
 
@@ -60,6 +67,13 @@ def test_it_is_listed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Non
     assert is_here("SmolLM2-135M-transcoders")
     row = next(row for row in shelf_rows([], [], []) if row.source == "SmolLM2-135M-transcoders")
     assert row.usable and row.what == "dictionary" and row.model == "SmolLM2-135M-Instruct"
+    # The page says how good it is, in the card's own figures, and where the card lies.
+    mean = next(line for line in card().splitlines() if line.startswith("| mean"))
+    ours, linear, neurons = (f"{100 * float(cell):.0f} %" for cell in mean.split("|")[4:7])
+    said = "\n".join(row.about)
+    assert f"leaves over {ours} of" in said
+    assert f"its own neurons {neurons}, a linear map {linear}), in 6 layers more than the neurons" in said
+    assert "replacement score of 0.31 to 0.41" in said and "README.md" in said
     report = tmp_path / "report.json"
     assert main(["models", "--report", str(report)]) == 0
     assert "SmolLM2-135M-transcoders\n" in capsys.readouterr().out
@@ -68,7 +82,7 @@ def test_it_is_listed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Non
 
 def test_its_index_ships_and_says_what_its_features_are_active_at(smollm: LanguageModel) -> None:
     features = load_features("SmolLM2-135M-transcoders", smollm)
-    index = find_index(identity_of(smollm, features))
+    index = find_index(identity_of(smollm, features), smollm.fingerprint)
     assert index is not None and index.file.path.parent == shipped_folder()
     assert set(index.head.widths) == {800}
     labels = [index.label(layer, number) for layer in (3, 15, 27) for number in range(0, 800, 10)]

@@ -12,7 +12,7 @@ import pytest
 from engine.errors import Cancelled, RequestError
 from engine.evidence.corpus import SHORTEST, Corpus, corpus_of, joined, read_texts, shipped_texts
 from engine.evidence.own_text import try_text
-from engine.evidence.sampling import SamplingSettings, sample_corpus
+from engine.evidence.sampling import SamplingSettings, kept_sample, sample_corpus
 from engine.models.language_model import LanguageModel
 from tests.engine.evidence.indexed import alone, corpus
 from tests.engine.tracing.tiny_models import features_of, tiny_model
@@ -87,6 +87,27 @@ def test_the_model_writes_the_same_text_for_the_same_seed(smollm: LanguageModel)
         sample_corpus(smollm, settings, cancel=stop)
     with pytest.raises(RequestError, match="at least one token"):
         SamplingSettings(0)
+
+
+def test_kept_text_is_taken_up_by_the_model_and_settings_that_wrote_it_alone(
+    tmp_path: Path, smollm: LanguageModel
+) -> None:
+    settings = SamplingSettings(4, seed=4, length=2, batch=2)
+    one = kept_sample(smollm, settings, tmp_path)
+    held = tmp_path / "corpus.safetensors"
+    before = held.stat().st_mtime_ns
+    assert kept_sample(smollm, settings, tmp_path).digest == one.digest
+    assert held.stat().st_mtime_ns == before
+    # More text was asked for, or by another model, whose tokens are others: what is there is not that.
+    more = kept_sample(smollm, replace(settings, tokens=9), tmp_path)
+    assert len(more.tokens) >= 9
+    stranger = LanguageModel(smollm.weights, smollm.tokenizer, name="x", source="x", fingerprint="another")
+    before = held.stat().st_mtime_ns
+    kept_sample(stranger, replace(settings, tokens=9), tmp_path)
+    assert held.stat().st_mtime_ns > before
+    held.write_bytes(held.read_bytes()[:-3])
+    with pytest.raises(RequestError, match="damaged; remove that folder"):
+        kept_sample(stranger, replace(settings, tokens=9), tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["neurons", "topk"])

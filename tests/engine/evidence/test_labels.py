@@ -213,3 +213,6 @@ def test_a_labeller_of_ones_own_is_tested_on_what_it_was_not_shown() -> None:
     assert found.control == pytest.approx((1 + 0 / 4 - 1 / 4) / 2, abs=1e-3)
     assert label_with(ReadsWords(), page_of(["Texas", "Texas"]), others) is None
     assert label_with(ReadsWords(), page_of([]), others) is None
+    # Words that hold for half of the others too tell little: the feature stays without a label.
+    common = [page_of(["Texas", "Texas", "Paris", "Oslo"])]
+    assert label_with(ReadsWords(), page, common) is None

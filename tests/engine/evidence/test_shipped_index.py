@@ -20,7 +20,7 @@ CAPITALS = (24, 1005)  # active, below zero, behind "The capital of Georgia is" 
 
 @pytest.fixture(scope="module")
 def shipped(smollm: LanguageModel) -> FeatureIndex:
-    found = find_index(f"neurons:{smollm.fingerprint}")
+    found = find_index(f"neurons:{smollm.fingerprint}", smollm.fingerprint)
     assert found is not None
     return found
 

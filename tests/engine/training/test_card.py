@@ -11,7 +11,7 @@ import yaml
 
 from engine.models.mlp import mlp
 from engine.training import train
-from engine.training.card import losing_layers
+from engine.training.card import beats_neurons, card_text, costly_layers, losing_layers
 from engine.training.measuring import baseline
 from engine.training.rivals import fit_linear, recovered_by_layer, strongest_neurons
 from engine.training.splicing import cross_entropy, nothing
@@ -115,3 +115,16 @@ def test_a_training_leaves_its_card(tmp_path: Path) -> None:
     losing = losing_layers(about)
     assert losing == [one["layer"] for one in about["layers"] if one["fvu"] >= one["neurons"]["fvu"]]
     assert ("Every layer leaves less over" in card) == (not losing)
+    # The verdict is by means over layers and by all layers at once, and says so where the set is not worth having.
+    rivals = [one["neurons"] for one in about["layers"]]
+    for one, rival in zip(about["layers"], rivals, strict=True):
+        one["fvu"], rival["fvu"], one["ce_recovered"], rival["ce_recovered"] = 0.2, 0.3, 0.8, 0.7
+    about["layers"][1] |= {"fvu": 0.3, "ce_recovered": 0.6}
+    about["together"] |= {"transcoders": 0.9, "neurons": 0.85}
+    assert costly_layers(about) == losing_layers(about) == [1]
+    said = card_text(about)
+    assert "On the whole it beats as many neurons: mean FVU 0.233 beside 0.300" in said
+    assert "as little or less of the CE, replaced alone: 1." in said
+    for worse in ({"together": {**about["together"], "neurons": 0.91}}, {"layers": [about["layers"][1]]}):
+        assert not beats_neurons(about | worse)
+        assert "It does not beat as many neurons" in card_text(about | worse)
