@@ -98,6 +98,15 @@ class AttributionGraph:
         """(N + 1,): the edges into node t are row_start[t] : row_start[t + 1]."""
         return np.searchsorted(self.target, np.arange(self.n_nodes + 1)).astype(np.int64)
 
+    def sum_by_target(self, amount: NDArray[np.floating | np.bool_]) -> NDArray[np.float64]:
+        """(N,) sums over the edges into each node of an amount (E,) that each edge has; 0 where there is no edge."""
+        total = np.zeros(self.n_nodes)
+        rows = np.flatnonzero(np.diff(self.row_start))
+        if len(rows):
+            # Rows lie one behind the other: several times as fast as adding edge by edge.
+            total[rows] = np.add.reduceat(amount, self.row_start[rows], dtype=np.float64)
+        return total
+
     @cached_property
     def _by_source(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         order = np.lexsort((-np.abs(self.weight), self.source))
@@ -115,8 +124,7 @@ class AttributionGraph:
     @cached_property
     def input_mass(self) -> FloatArray:
         """(N,): sum of |edges| into each node, those not kept included; 0 where no row was traced."""
-        mass = np.zeros(self.n_nodes, dtype=np.float64)
-        np.add.at(mass, self.target, np.abs(self.weight, dtype=np.float64))
+        mass = self.sum_by_target(np.abs(self.weight))
         mass[self.traced] += self.rest_absolute
         return mass.astype(np.float32)
 
@@ -129,9 +137,7 @@ class AttributionGraph:
     @cached_property
     def conservation_error(self) -> FloatArray:
         """(R,): |sum of edges + rest - value| / max(|value|, 1e-3 * sum of |edges|) for each traced row."""
-        total = np.zeros(self.n_nodes, dtype=np.float64)
-        np.add.at(total, self.target, self.weight.astype(np.float64))
-        summed = total[self.traced] + self.rest
+        summed = self.sum_by_target(self.weight)[self.traced] + self.rest
         scale = np.maximum(np.abs(self.value), 1e-3 * self.input_mass[self.traced].astype(np.float64))
         return (np.abs(summed - self.value) / np.maximum(scale, 1e-30)).astype(np.float32)
 

@@ -27,13 +27,13 @@ def row_share(
     With `count_rest` the sum includes what the row does not keep, so that nothing is explained by leaving it out;
     without, it is circuit-tracer's normalisation over the edges at hand.
     """
-    size = np.abs(graph.weight.astype(np.float64))
+    size = np.abs(graph.weight)
     if edges is not None:
         size = np.where(edges, size, 0)
-    total = np.bincount(graph.target, weights=size, minlength=graph.n_nodes)
+    total = graph.sum_by_target(size)
     if count_rest:
         total = np.maximum(graph.input_mass.astype(np.float64), total)
-    return size / np.maximum(total, 1e-10)[graph.target]
+    return np.multiply(size, np.repeat(1 / np.maximum(total, 1e-10), np.diff(graph.row_start)), dtype=np.float64)
 
 
 def propagate(

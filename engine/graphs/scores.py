@@ -42,11 +42,11 @@ def scores(graph: AttributionGraph, *, compatible: bool = False, kept: NDArray[n
         edges = graph.kind[graph.source] != NodeKind.BIAS
     share = row_share(graph, edges=edges, count_rest=not compatible)
     ended = np.zeros(graph.n_nodes, dtype=np.bool_) if kept is None else (graph.kind == NodeKind.FEATURE) & ~kept
-    share = np.where(ended[graph.target], 0.0, share)
+    if kept is not None:
+        share = np.where(ended[graph.target], 0.0, share)
     influence = propagate(graph, share)
     is_error = (graph.kind == NodeKind.ERROR) | ended
-    wrong_share = np.where(is_error[graph.source], share, 0.0)
-    from_error = np.bincount(graph.target, weights=wrong_share, minlength=graph.n_nodes).astype(np.float64)
+    from_error = graph.sum_by_target(np.where(is_error[graph.source], share, 0.0))
     flow = influence + target_weight(graph)
     lost = 0.0
     if not compatible:

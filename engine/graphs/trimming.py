@@ -18,12 +18,13 @@ def keep_strongest(graph: AttributionGraph, mass: float) -> AttributionGraph:
     """
     if mass >= 1:
         return graph
-    size = np.abs(graph.weight.astype(np.float64))
-    before = np.concatenate([[0.0], np.cumsum(size)])
-    start, end = graph.row_start[graph.target], graph.row_start[graph.target + 1]
-    kept = before[:-1] - before[start] < mass * (before[end] - before[start])
-    lost = _by_target(graph, ~kept, graph.weight)[graph.traced]
-    lost_size = _by_target(graph, ~kept, size)[graph.traced]
+    size, start = np.abs(graph.weight), graph.row_start
+    before = np.concatenate([[0.0], np.cumsum(size, dtype=np.float64)])
+    mark = before[start[:-1]] + mass * np.diff(before[start])
+    end = np.clip(np.searchsorted(before, mark), start[:-1], start[1:])
+    kept = _runs(end - start[:-1], start[1:] - end)
+    lost = graph.sum_by_target(np.where(kept, 0, graph.weight))[graph.traced]
+    lost_size = graph.sum_by_target(np.where(kept, 0, size))[graph.traced]
     return replace(
         graph,
         source=graph.source[kept],
@@ -34,5 +35,6 @@ def keep_strongest(graph: AttributionGraph, mass: float) -> AttributionGraph:
     )
 
 
-def _by_target(graph: AttributionGraph, which: NDArray[np.bool_], amount: NDArray[np.floating]) -> NDArray[np.float64]:
-    return np.bincount(graph.target[which], weights=amount[which], minlength=graph.n_nodes).astype(np.float64)
+def _runs(kept: NDArray[np.int64], left: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(E,) for each row in turn: so many True, then so many False."""
+    return np.repeat(np.tile([True, False], len(kept)), np.stack([kept, left], axis=1).reshape(-1))

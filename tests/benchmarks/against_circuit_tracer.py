@@ -12,6 +12,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from pathlib import Path
@@ -50,6 +51,8 @@ class Found:
     ours: list[dict[str, Any]] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
     difference: float = 0.0
+    apart: int = 0  # features that lie at their threshold: active in one of the two programs
+    apart_difference: float = 0.0
     floor: float = 0.0  # GFLOP
     repeated: int = 0
 
@@ -78,6 +81,8 @@ class Found:
             "their_memory": self.median("theirs", "memory"),
             "our_memory": self.median("ours", "memory"),
             "edge_difference": self.difference,
+            "active_in_one": self.apart,
+            "edge_difference_with_them": self.apart_difference,
             "conservation": max(run["conservation"] for run in self.ours),
             "gemm": rate,
             "floor_gflop": self.floor,
@@ -151,9 +156,14 @@ def compare(us: Side, peer: Side, ids: list[int], point: Point, sizes: dict[str,
         found.active = first["active"]
         with np.load(theirs) as arrays:
             nodes, adjacency, logits = arrays["features"].tolist(), arrays["adjacency"], arrays["logit_tokens"]
+            active = {tuple(one) for one in arrays["active"].tolist()}
         us.ask("trace", ids=ids, nodes=nodes, out=str(ours))
-        found.difference = difference(ours, nodes, adjacency, logits, len(ids), sizes["layers"])
-        found.floor = floor_gflop(nodes, found.active, len(ids), sizes)
+        with np.load(ours) as arrays:
+            apart = active ^ {tuple(one) for one in arrays["active"].tolist()}
+        found.apart = len(apart)
+        found.apart_difference = difference(ours, nodes, adjacency, logits, len(ids), sizes["layers"])
+        found.difference = difference(ours, nodes, adjacency, logits, len(ids), sizes["layers"], apart)
+        found.floor = floor_gflop(nodes, len(logits), found.active, len(ids), sizes)
         while len(found.ours) < point.pairs:
             before = us.ask("gemm")
             # A run of ours is short: the median of three, so that what the other's run left in the caches counts once.
@@ -170,9 +180,19 @@ def compare(us: Side, peer: Side, ids: list[int], point: Point, sizes: dict[str,
 
 
 def difference(
-    ours: Path, nodes: list[list[int]], adjacency: Any, logits: Any, n_positions: int, n_layers: int
+    ours: Path,
+    nodes: list[list[int]],
+    adjacency: Any,
+    logits: Any,
+    n_positions: int,
+    n_layers: int,
+    apart: Iterable[tuple[int, ...]] = (),
 ) -> float:
-    """The largest difference between two edges, as a share of the largest edge into the same node."""
+    """The largest difference between two edges, as a share of the largest edge into the same node.
+
+    Edges of error nodes where a feature is active in one program only (`apart`) are left out: what it writes is its own
+    in one of them and part of the error in the other.
+    """
     number = {tuple(node): at for at, node in enumerate(nodes)}
     first_token = len(nodes) + n_layers * n_positions
     order = {int(token): at for at, token in enumerate(logits)}
@@ -188,8 +208,10 @@ def difference(
         )
         mine = np.zeros_like(adjacency)
         mine[places[arrays["target"]], places[arrays["source"]]] = arrays["weight"]
-    apart, size = np.abs(mine - adjacency).max(1), np.abs(adjacency).max(1)
-    return float((apart[size > 0] / size[size > 0]).max())
+    off = np.abs(mine - adjacency)
+    off[:, [len(nodes) + layer * n_positions + position for layer, position, _ in apart]] = 0
+    size = np.abs(adjacency).max(1)
+    return float((off.max(1)[size > 0] / size[size > 0]).max())
 
 
 def _their_number(
@@ -211,16 +233,21 @@ def _their_number(
     return first_token + (position if kind == NodeKind.EMBEDDING else n_positions + order[feature])
 
 
-def floor_gflop(nodes: list[list[int]], active: int, n_positions: int, sizes: dict[str, int]) -> float:
+def floor_gflop(
+    nodes: Sequence[Sequence[int]], n_logits: int, active: int, n_positions: int, sizes: dict[str, int]
+) -> float:
     """What the sweep cannot do without: for every target, layer below and position before, W_O, pattern, W_V, sources.
 
     The causal half of the pattern, no first position (it is a constant), and a target's own layer only at its place.
+    A logit costs what a feature of the last layer does at the last position.
     """
     d, heads, kv, h = sizes["d"], sizes["heads"], sizes["kv_heads"], sizes["head"]
     sources = active / (sizes["layers"] * (n_positions - 1)) + 2
     total = 0.0
-    for layer, position, _ in nodes:
-        places = position  # without the first
+    for layer, places, _ in [
+        *nodes,
+        *n_logits * [(sizes["layers"] - 1, n_positions - 1, 0)],
+    ]:  # without the first place
         full = 2 * places * d * h * (heads + kv) + heads * h * places**2
         own = 2 * d * h * heads + 2 * places * (d * h * kv + heads * h)
         total += layer * (full + 2 * places * d * sources) + own
@@ -233,8 +260,9 @@ def line(result: dict[str, Any]) -> str:
         f"{result['tokens']:>4} tokens, {result['nodes']:>5} nodes, {result['active_features']:>7,} active: "
         f"{result['ratio']:5.1f} times ({result['their_seconds']:.2f} / {result['our_seconds']:.2f} s; by processor "
         f"time {result['work_ratio']:.1f}), memory {result['their_memory'] / 2**20:,.0f} / "
-        f"{result['our_memory'] / 2**20:,.0f} MiB, edges {result['edge_difference']:.1e}, sweep at "
-        f"{result['sweep_share_of_gemm']:.0%} of {result['gemm']:.0f} GFLOP/s; {result['pairs']} pairs, "
+        f"{result['our_memory'] / 2**20:,.0f} MiB, edges {result['edge_difference']:.1e} "
+        f"({result['edge_difference_with_them']:.1e} with {result['active_in_one']} features active in one only), "
+        f"sweep at {result['sweep_share_of_gemm']:.0%} of {result['gemm']:.0f} GFLOP/s; {result['pairs']} pairs, "
         f"{result['repeated']} repeated; phases {result['phases']}"
     )
 

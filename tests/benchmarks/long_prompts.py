@@ -137,7 +137,7 @@ def measured(model: Any, features: Any, ids: tuple[int, ...], nodes: int) -> dic
         "loaded": before,
         "conservation": found.report["conservation_error"],
         "active": found.report["active_features"],
-        "floor_gflop": floor_gflop([list(one) for one in traced], found.report["active_features"], len(ids), sizes),
+        "floor_gflop": floor_gflop(traced, len(graph.logit_text), found.report["active_features"], len(ids), sizes),
     }
 
 

@@ -66,6 +66,7 @@ class Answers:
             np.savez(
                 out,
                 adjacency=graph.adjacency_matrix.numpy(),
+                active=graph.active_features.numpy().astype(np.int32),
                 features=graph.active_features[graph.selected_features].numpy().astype(np.int32),
                 logit_tokens=graph.logit_token_ids.numpy().astype(np.int32),
             )

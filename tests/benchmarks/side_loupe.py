@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from engine import load_features, load_model, trace
+from engine.models.recording import record
 from engine.tracing import Prompt, Target, TraceSpec
 from engine.tracing.products import linear_for
 from engine.tracing.run import versions
@@ -90,6 +92,7 @@ class Answers:
                 source=graph.source,
                 target=graph.target,
                 weight=graph.weight,
+                active=self._active(ids),
             )
         return {
             "seconds": seconds,
@@ -100,6 +103,16 @@ class Answers:
             "sweep_error": found.report["sweep_error"],
             "active": found.report["active_features"],
         }
+
+    def _active(self, ids: list[int]) -> NDArray[np.int32]:
+        """(n, 3) layer, position and number of every active feature."""
+        first = 1 if self.model.tokenizer.is_special(ids[0]) else 0
+        read = self.features.read(record(self.model.weights, ids, first_position=first))
+        columns = [
+            torch.stack([torch.full_like(one.position, layer), one.position, one.feature], 1)
+            for layer, one in enumerate(read)
+        ]
+        return torch.cat(columns).numpy().astype(np.int32)
 
 
 if __name__ == "__main__":
