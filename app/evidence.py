@@ -139,11 +139,12 @@ class EvidenceDesk(QObject):
         return found
 
     def automatic_labels(self) -> dict[int, str]:
-        """The automatic labels of all feature nodes that have one."""
+        """The automatic labels of all feature nodes that have one, but at the first token, which no index counts."""
         graph = self.session.graph
         if graph is None or self.index is None:
             return {}
-        found = {int(node): self.label(int(node)) for node in graph.of_kind(NodeKind.FEATURE)}
+        nodes = [int(node) for node in graph.of_kind(NodeKind.FEATURE) if graph.position[node] > 0]
+        found = {node: self.label(node) for node in nodes}
         return {node: label.text for node, label in found.items() if label is not None}
 
     # ---- asking the engine -------------------------------------------------------------------------------------

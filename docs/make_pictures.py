@@ -104,6 +104,9 @@ def main(folder: Path) -> None:
         wait(lambda: not window.host.busy and session.trace_id not in (None, first, other))
         traced = session.graph
         assert traced is not None
+        wait(lambda: window.evidence.index is not None)
+        window.registry.run("evidence.label")
+        window.area.show_lower(window.area.table)
         features = traced.of_kind(NodeKind.FEATURE)
         session.select(int(features[traced.influence[features].argmax()]))
         take("transcoders-dark.png")

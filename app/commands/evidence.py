@@ -46,7 +46,8 @@ class EvidenceHands:
         graph = window.session.graph
         count = 0 if graph is None else len(graph.of_kind(NodeKind.FEATURE))
         window.say(
-            f"{len(found):,} of {count:,} features have an automatic label; for the others no rule held on other texts"
+            f"{len(found):,} of {count:,} features have an automatic label; of the others no rule held on other texts, "
+            "or they are at the first token, which an index does not count"
             if found
             else "No feature here has an automatic label"
         )

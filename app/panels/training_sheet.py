@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QSize, Slot
+from PySide6.QtCore import QEvent, QSize, Slot
 from PySide6.QtWidgets import (
     QCheckBox,
     QDialog,
@@ -33,7 +33,8 @@ _DEAD = "The share of features that were not active once at the last 50,000 toke
 _CE = "1 where replacing all MLPs at once costs no prediction of the next token, 0 where it is as bad as removing them."
 
 
-_SIZE = QSize(960, 560)
+# Of the page in lines of text: four curves can be read beside the settings, however large the text is.
+_WIDE, _HIGH = 60, 35
 
 
 class TrainingSheet(QDialog):
@@ -148,11 +149,21 @@ class TrainingSheet(QDialog):
         """Show how things stand."""
         self._follow()
         if not self.isVisible():
-            # Wide enough for four curves that can be read, and no wider than the window.
-            self.resize(self.sizeHint().expandedTo(_SIZE.boundedTo(self._room.size())))
+            self.resize(self.sizeHint().expandedTo(self._roomy()))
         self.show()
         self.raise_()
         self.activateWindow()
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Larger text needs a larger page."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange and self.isVisible():
+            self.resize(self.size().expandedTo(self._roomy()))
+
+    def _roomy(self) -> QSize:
+        """Wide enough for four curves that can be read, and no wider than the window."""
+        line = self.fontMetrics().lineSpacing()
+        return QSize(_WIDE * line, _HIGH * line).boundedTo(self._room.size())
 
     def asked(self) -> Asked | None:
         """What is chosen; None without a folder."""

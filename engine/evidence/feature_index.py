@@ -15,6 +15,7 @@ from engine.errors import RequestError
 from engine.evidence.index_file import IndexFile
 from engine.evidence.page_blocks import EMPTY, counts_of, unpacked
 from engine.evidence.pages import TOP, Example, FeaturePage, Label, Near, Side
+from engine.graphs.visible_text import visible_text
 
 ENDING = ".features"
 # Text shown around a peak, in tokens; activations are there for fewer of them.
@@ -164,6 +165,8 @@ def _label(stored: Any) -> Label | None:
     if not isinstance(stored, list) or len(stored) != 4:
         return None
     try:
-        return Label(str(stored[0]), str(stored[1]), float(stored[2]), float(stored[3]))
+        # Words are tokens in quotation marks: what is a blank or a line's end there is made visible.
+        words = visible_text(str(stored[0])).replace("“ ”", "“␣”")
+        return Label(words, str(stored[1]), float(stored[2]), float(stored[3]))
     except (TypeError, ValueError):
         return None

@@ -61,6 +61,19 @@ def test_a_dictionary_is_trained_and_opened(
     assert sheet.start.isEnabled()
 
 
+def test_larger_text_leaves_room_for_the_curves(sheet: TrainingSheet, window: MainWindow, qtbot: QtBot) -> None:
+    window.resize(1440, 900)
+    for _ in range(10):
+        window.registry.run("view.larger")
+    line = sheet.fontMetrics().lineSpacing()
+    qtbot.waitUntil(lambda: all(plot.width() > 9 * line for plot in sheet.plots.values()), timeout=SECONDS)
+    assert sheet.width() <= window.width()
+    sheet.close()
+    window.registry.run("training.show")
+    assert all(plot.width() > 9 * line for plot in sheet.plots.values())
+    window.registry.run("view.normal")
+
+
 def test_a_training_is_stopped_and_goes_on(
     sheet: TrainingSheet, window: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,3 +76,6 @@ def test_about_half_of_all_sides_have_a_scored_label(shipped: FeatureIndex) -> N
     held = [label for label in labels if label is not None]
     assert len(held) > 0.35 * len(labels)
     assert all(label.score >= 0.7 and label.score - label.control >= 0.149 for label in held)
+    # Tokens in a label that are a blank or a line's end are seen as what they are.
+    assert any("␣" in label.text for label in held) and any("⏎" in label.text for label in held)
+    assert not any("“ ”" in label.text or "\n" in label.text for label in held)
