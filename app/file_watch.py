@@ -1,8 +1,9 @@
-"""What becomes of the open project's file, and of work that it does not take."""
+"""What becomes of the open project's file, what another program writes to it, and work that it does not take."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from app.held import Held
@@ -26,8 +27,12 @@ class FileWatch:
         self._said = ""  # what the last look at the file found
 
     def begin(self) -> None:
-        """Another file is open."""
+        """Another file is open: what others write to it counts from now on."""
         self._said = ""
+        project = self.session.project
+        if project is not None and project.read_only:
+            with suppress(LoupeError):  # the next beat says what is wrong
+                project.changed_elsewhere()
 
     def beat(self) -> None:
         """Say that this program is alive, and look at the file."""
@@ -38,11 +43,14 @@ class FileWatch:
         try:
             session.project.heartbeat()
             free = session.project.is_free()
+            changed = session.read_only and session.project.changed_elsewhere()
         except LoupeError as error:
             self._said = error.sentence
             if error.sentence != before:  # once: the person may have put it away
                 session.report_error("project", error)
             return
+        if changed:
+            session.refresh()  # the program that has the file edits it
         if free:
             self._said = IS_FREE
             if before != IS_FREE:

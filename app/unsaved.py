@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from contextlib import suppress
 from pathlib import Path
 
 from engine.places import unsaved_folder
@@ -24,3 +25,12 @@ def new_unsaved_path(name: str = "") -> Path:
 def is_unsaved(path: Path) -> bool:
     """True for a project that was never given a name."""
     return path.resolve().parent == unsaved_folder().resolve()
+
+
+def unsaved_projects() -> list[Path]:
+    """Every project without a name, the one written last first."""
+    found: list[tuple[float, Path]] = []
+    for path in unsaved_folder().glob("*.loupe"):
+        with suppress(OSError):  # gone meanwhile
+            found.append((path.stat().st_mtime, path))
+    return [path for _, path in sorted(found, reverse=True)]

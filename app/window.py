@@ -66,6 +66,7 @@ from app.session import Problem, Session
 from app.shared_features import SharedDesk
 from app.special_target import SpecialTargets
 from app.theme import theme_watcher
+from app.unsaved import unsaved_projects
 from engine.projects import SearchHit
 
 HEARTBEAT_MS = 3_000  # a file that is gone is said within it; the heart itself beats once a minute
@@ -374,8 +375,9 @@ class MainWindow(QMainWindow):
         self.show_recent()
 
     def show_recent(self) -> None:
-        """Show the recent projects on the start page."""
-        self.start.show_recent(self.memory.recent_projects())
+        """Show the recent projects on the start page, and after them every other one that has no name."""
+        recent = self.memory.recent_projects()
+        self.start.show_recent([*recent, *(path for path in unsaved_projects() if path.resolve() not in recent)])
 
     @Slot()
     def settle(self) -> None:

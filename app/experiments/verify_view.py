@@ -22,7 +22,8 @@ PARTS = {
     "edges": "With everything else held, features are changed by 1 % and everything later is read: to first order, "
     "what edges predict must be what is measured. Held to be right where the correlation is 0.99 or more, the slope is "
     "within 0.1 of 1, and 90 % of the edges are within 20 % of their measurement: edges are exact but for rounding, "
-    "neurons but for their curvature.",
+    "neurons but for their curvature. Between neurons an edge divides a value and predicts no change: there slopes are "
+    "compared, and the graph’s own edges with the change of the value they divide, its gate held.",
     "by layer": "The residual stream is pushed a little, in the model and in what the graph stands for (features in "
     "place of MLPs, norms held): how alike the two change, layer by layer (cosine, 1 is alike). Three pushes: along "
     "what a feature reads, in a random direction, and by what a feature writes. Needed is 0.7 one layer up; papers "
@@ -33,7 +34,10 @@ PARTS = {
 
 
 NEEDED_TIP = "Each row says on hovering what was measured, what it needs, and where that bound comes from"
-EDGES_TIP = "The edges of the sample one by one; p and q are there where “Edge p” was set before verifying"
+EDGES_TIP = (
+    "The edges of the sample one by one, between neurons their slopes; p and q are there where “Edge p” was set before "
+    "verifying"
+)
 EDGE_TIPS = (
     "The feature that was changed by 1 %, all else held",
     "The feature that was read, or the target",
@@ -105,6 +109,9 @@ class VerifyView(QTabWidget):
         sample = result["sample"]
         predicted, measured = ([float(one) for one in sample[name]] for name in ("predicted", "measured"))
         self.table.fill(self._edges(sample, predicted, measured))
+        # Between neurons the graph's own edges stand beside their slopes; results kept before that have none.
+        predicted += [float(one) for one in sample.get("divided_predicted", ())]
+        measured += [float(one) for one in sample.get("divided_measured", ())]
         self.edges.show_points(predicted, measured, [False] * len(predicted))
         curves = [_curve(result["cosines"], push, role) for push, role in PUSHES.items()]
         self.layers.show_curves(curves, level=0)

@@ -69,7 +69,10 @@ EDGE_CONTROLS_TIP = (
     "can stand out with fewer than some hundreds of random features each; 999 are a good number. 0: none."
 )
 HEAD_TIP = "An attention head, by layer and number; what it puts out is changed at its token."
-SAMPLED_TIP = "0: greedy, always the likeliest token. Else so many runs, each with its own seed, beginning with “Seed”."
+SAMPLED_TIP = (
+    "0: greedy, always the likeliest token. Else so many runs, each with its own seed, beginning with “Seed”. With 10 "
+    "and more it is counted how many of the texts hold the watched token, with a range over the seeds."
+)
 SEED_TIP = "What random controls and sampled tokens are drawn from: the same seed gives the same ones again."
 TEMPERATURE_TIP = "Logits are divided by this before a token is drawn: below 1 is bolder, above 1 more varied."
 

@@ -187,6 +187,8 @@ def _print(result: ExperimentResult, text: ContinuedResult | None, watched: tupl
         seed = "" if pair.without.seed is None else f" (seed {pair.without.seed})"
         out(f"Text:       {visible_text(''.join(pair.without.tokens))}{seed}\n")
         out(f"Changed:    {visible_text(''.join(pair.changed.tokens))}{seed}\n")
+    if text is not None and text.naming is not None:
+        out(f"Texts:      {visible_text(text.sentence)}\n")
 
 
 def _print_paraphrases(found: ParaphrasesResult) -> None:

@@ -125,11 +125,15 @@ class Settings:
 
 @dataclass(frozen=True)
 class Watched:
-    """A feature at a position whose answer is asked for."""
+    """A feature at a position whose answer is asked for.
+
+    `divided`: of a neuron not its value, but the linear form of it that edges divide; of other features the same.
+    """
 
     layer: int
     position: int
     feature: int
+    divided: bool = False
 
 
 @dataclass(frozen=True)

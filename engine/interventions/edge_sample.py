@@ -2,7 +2,8 @@
 
 What is predicted of an edge is the edge itself, as it stands in the graph, wherever it divides a change: between
 features of transcoders, and into the watched number. Between neurons an edge divides a value and predicts no change;
-there, and where the graph did not keep an edge, the prediction is a sweep of its own (`predicted_changes`).
+there, and where the graph did not keep an edge, the prediction is a sweep of its own (`predicted_changes`). The graph's
+own edges between neurons are compared with the change of what they divide: the value with its gate held as recorded.
 
 With controls every edge has a p-value: what random features do to the same target that are like the source and that can
 reach it. All edges of the sample together are corrected (Benjamini and Hochberg).
@@ -38,6 +39,9 @@ class EdgeSample:
 
     `sources` and `targets` are (layer, position, feature); the last target is the watched number (the number of layers,
     its position, -1). `source` and `target` (n,) say which. `p` and `q` are empty without controls.
+
+    `divided_predicted` and `divided_measured` (m,): edges between neurons as they stand in the graph, and how far the
+    linear form that they divide moved. Empty for other features, whose edges are among the n.
     """
 
     sources: tuple[FeatureAt, ...]
@@ -49,6 +53,8 @@ class EdgeSample:
     in_graph: tuple[bool, ...]
     p: tuple[float, ...] = ()
     q: tuple[float, ...] = ()
+    divided_predicted: tuple[float, ...] = ()
+    divided_measured: tuple[float, ...] = ()
 
 
 def sample_edges(
@@ -66,9 +72,15 @@ def sample_edges(
     sets = [(Change("feature", *one, "scale", SMALL),) for one in sources]
     ends = (*watched, (case.frozen.n_layers, case.position, -1))
     reached = reachable(sources, ends)
-    measured = _moved(case, sets, watched, part(progress, 0, 0.2), cancel)
+    measured = _moved(case, sets, watched, part(progress, 0, 0.1), cancel)
+    kept, divided = _kept_edges(graph, sources, ends), np.zeros((2, 0))
+    if case.features.kind == "neurons":
+        between = reached & ~np.isnan(kept)
+        between[:, -1] = False  # into the watched number an edge divides a change
+        moved = _moved(case, sets, watched, part(progress, 0.1, 0.2), cancel, divided=True)
+        divided = np.array([-kept[between], moved[between]])
+        kept[:, :-1] = np.nan
     swept = predicted_changes(case, sets, DIRECT, watched, part(progress, 0.2, 0.4), cancel)[:, : len(ends)]
-    kept = _kept_edges(case, graph, sources, ends)
     # Scaled by 0.99 a source loses a hundredth of itself, and so of what runs along each edge.
     predicted = np.where(np.isnan(kept), swept / (1 - SMALL), -kept)
     p: list[float] = []
@@ -90,6 +102,7 @@ def sample_edges(
         tuple(bool(one) for one in ~np.isnan(kept[reached])),
         tuple(p),
         tuple(float(one) for one in benjamini_hochberg(p)) if p else (),
+        *(tuple(float(one) for one in side) for side in divided),
     )
 
 
@@ -99,9 +112,11 @@ def _moved(
     watched: Sequence[FeatureAt],
     progress: Progress,
     cancel: threading.Event | None,
+    *,
+    divided: bool = False,
 ) -> Array:
-    """(S, watched + 1) how far each moves, per unit of the dose."""
-    found = measure(case, sets, DIRECT, watched=watched, progress=progress, cancel=cancel)
+    """(S, watched + 1) how far each moves, or the linear form of it that edges divide, per unit of the dose."""
+    found = measure(case, sets, DIRECT, watched=watched, divided=divided, progress=progress, cancel=cancel)
     moved = np.concatenate([found.linear - found.recorded_linear, found.change[:, None]], axis=1)
     return np.asarray(moved / (1 - SMALL))
 
@@ -116,8 +131,8 @@ def reachable(sources: Sequence[FeatureAt], ends: Sequence[FeatureAt]) -> NDArra
     return np.array([[b[0] > a[0] and b[1] >= a[1] for b in ends] for a in sources], dtype=bool)
 
 
-def _kept_edges(case: Case, graph: AttributionGraph, sources: Sequence[FeatureAt], ends: Sequence[FeatureAt]) -> Array:
-    """(S, E) the graph's own edges; NaN where it holds none, or one that predicts no change."""
+def _kept_edges(graph: AttributionGraph, sources: Sequence[FeatureAt], ends: Sequence[FeatureAt]) -> Array:
+    """(S, E) the graph's own edges; NaN where it holds none."""
     found = np.full((len(sources), len(ends)), np.nan)
     nodes = graph.of_kind(NodeKind.FEATURE)
     columns = (graph.layer[nodes].tolist(), graph.position[nodes].tolist(), graph.feature[nodes].tolist())
@@ -126,7 +141,7 @@ def _kept_edges(case: Case, graph: AttributionGraph, sources: Sequence[FeatureAt
     logits = graph.of_kind(NodeKind.LOGIT)
     for at, end in enumerate(ends):
         node = (logits[0] if len(logits) else None) if end[2] < 0 else number.get(end)
-        if node is None or (case.features.kind == "neurons" and end[2] >= 0):
+        if node is None:
             continue
         for edge in graph.inputs(int(node)).tolist():
             if int(graph.source[edge]) in row:

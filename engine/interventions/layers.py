@@ -18,7 +18,7 @@ from torch.nn import functional
 from engine.interventions.block import NormName, run_block
 from engine.interventions.changes import Watched
 from engine.interventions.heads import HeldAttention
-from engine.interventions.plan import FeatureEntries, HeadEntries, Plan, Subject, activation_at, too_large
+from engine.interventions.plan import FeatureEntries, HeadEntries, Plan, Subject, activation_at, too_large, watched_at
 from engine.interventions.sites import Reading, Site
 from engine.interventions.written import Writes, overflowing
 from engine.models.attention import LayerCache, attend, project_keys_values
@@ -207,8 +207,9 @@ class ChangedRuns:
         runs, device = len(reading.x), reading.x.device
         position = torch.tensor([one.position - self._start for _, one in watched], device=device).repeat(runs)
         feature = torch.tensor([one.feature for _, one in watched], device=device).repeat(runs)
+        divided = torch.tensor([one.divided for _, one in watched], device=device).repeat(runs)
         run = torch.arange(runs, device=device).repeat_interleave(len(watched))
-        linear, activation = activation_at(site, reading, run, position, feature)
+        linear, activation = watched_at(site, reading, run, position, feature, divided)
         columns = torch.tensor([place for place, _ in watched], device=device)
         self._linear[:runs, columns] = linear.view(runs, -1).to(self._linear)
         self._activation[:runs, columns] = activation.view(runs, -1).to(self._activation)

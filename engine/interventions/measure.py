@@ -52,10 +52,12 @@ def measure(
     *,
     tokens: Sequence[int] = (),
     watched: Sequence[FeatureAt] = (),
+    divided: bool = False,
     progress: Progress = silent,
     cancel: threading.Event | None = None,
 ) -> Measured:
-    """Run all sets and keep what is said of them; with `tokens` also KL and these tokens' outcomes.
+    """Run all sets and keep what is said of them; with `tokens` also KL and these tokens' outcomes; with `divided` the
+    linear forms of watched neurons that edges divide.
 
     Raises what `intervene` raises.
     """
@@ -79,7 +81,7 @@ def measure(
         case.features,
         sets,
         settings,
-        watched=[Watched(*one) for one in watched],
+        watched=[Watched(*one, divided) for one in watched],
         on_logits=take,
         progress=progress,
         cancel=cancel,

@@ -141,6 +141,18 @@ def activation_at(
     return found, found * gate
 
 
+def watched_at(
+    site: Site, reading: Reading, run: Tensor, position: Tensor, feature: Tensor, divided: Tensor
+) -> tuple[Tensor, Tensor]:
+    """As `activation_at`, but the linear form that edges divide where `divided` (k,) bool says so."""
+    linear, activation = activation_at(site, reading, run, position, feature)
+    asked = divided.nonzero()[:, 0]
+    for piece in pieces(len(asked)):
+        some = asked[piece]
+        linear[some] = site.divided(reading, run[some], position[some], feature[some])
+    return linear, activation
+
+
 def _features(
     subject: Subject,
     layer: int,

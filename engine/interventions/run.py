@@ -17,7 +17,7 @@ from engine.interventions.changes import Change, Outcome, Settings, Watched
 from engine.interventions.checks import check_active, check_sets, check_settings, check_watched, limits_of
 from engine.interventions.elsewhere import Others
 from engine.interventions.layers import ChangedRuns, Held
-from engine.interventions.plan import Plan, Subject, activation_at, lay_out, too_large
+from engine.interventions.plan import Plan, Subject, lay_out, too_large, watched_at
 from engine.interventions.sites import recorded_reading, sites_of
 from engine.models.forward import unembed
 from engine.models.memory import available_bytes
@@ -168,7 +168,8 @@ def recorded_answers(subject: Subject, watched: Sequence[Watched]) -> tuple[Tens
         places = [place for place, one in enumerate(watched) if one.layer == layer]
         here = torch.tensor([[0, watched[p].position, watched[p].feature] for p in places], device=like.device).T
         reading = recorded_reading(site, subject.recording, layer)
-        linear[places], activation[places] = activation_at(site, reading, here[0], here[1], here[2])
+        divided = torch.tensor([watched[place].divided for place in places], device=like.device)
+        linear[places], activation[places] = watched_at(site, reading, here[0], here[1], here[2], divided)
     return linear, activation
 
 

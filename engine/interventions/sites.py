@@ -43,6 +43,9 @@ class Site(Protocol):
     def linear(self, reading: Reading, run: Tensor, position: Tensor, feature: Tensor) -> Tensor:
         """(k,) pre-activations, or neurons' values; positions count from `start`."""
 
+    def divided(self, reading: Reading, run: Tensor, position: Tensor, feature: Tensor) -> Tensor:
+        """(k,) the linear form that edges divide: pre-activations, or neurons' values with gates as recorded."""
+
     def active(self, reading: Reading, run: Tensor, position: Tensor, feature: Tensor, linear: Tensor) -> Tensor:
         """(k,) bool: which of those count as activations; the others' are 0."""
 
@@ -63,8 +66,8 @@ class NeuronSite:
     layers_written = 1
     skips = False
 
-    def __init__(self, layer: LayerWeights) -> None:
-        self._mlp = layer.mlp
+    def __init__(self, layer: LayerWeights, recorded: Tensor) -> None:
+        self._mlp, self._recorded = layer.mlp, recorded  # (T, d) what the MLP read in the recorded run
         self.width = layer.mlp.width
 
     def reads(self, mid: Tensor, mlp_input: Tensor) -> Tensor:
@@ -79,6 +82,15 @@ class NeuronSite:
             return up * slope_through_origin(up, w.activation)
         gate = _dot(x, w.w_gate, w.b_gate, feature)
         return gate * slope_through_origin(gate, w.activation) * up
+
+    def divided(self, reading: Reading, run: Tensor, position: Tensor, feature: Tensor) -> Tensor:
+        """(k,) phi(z)/z as recorded times z; of a gated neuron half through each factor, the other as recorded."""
+        w, x, before = self._mlp, reading.x[run, position], self._recorded[position + reading.start]
+        up, up_before = (_dot(one, w.w_up, w.b_up, feature) for one in (x, before))
+        if w.w_gate is None:
+            return up * slope_through_origin(up_before, w.activation)
+        gate, gate_before = (_dot(one, w.w_gate, w.b_gate, feature) for one in (x, before))
+        return 0.5 * slope_through_origin(gate_before, w.activation) * (up_before * gate + gate_before * up)
 
     def active(self, reading: Reading, run: Tensor, position: Tensor, feature: Tensor, linear: Tensor) -> Tensor:
         """Every neuron counts."""
@@ -117,6 +129,10 @@ class TranscoderSite:
         x = reading.x[run, position]
         rows = take_rows(self._transcoder.w_enc, feature).to(x.dtype)
         return (x * rows).sum(-1) + self._transcoder.b_enc[feature].to(x.dtype)
+
+    def divided(self, reading: Reading, run: Tensor, position: Tensor, feature: Tensor) -> Tensor:
+        """(k,) pre-activations: they are linear."""
+        return self.linear(reading, run, position, feature)
 
     def active(self, reading: Reading, run: Tensor, position: Tensor, feature: Tensor, linear: Tensor) -> Tensor:
         """(k,) bool, as the encoder's gate says; TopK asks for all features of the position, or of the prompt."""
@@ -160,7 +176,8 @@ class TranscoderSite:
 def sites_of(features: Features, weights: ModelWeights, recording: Recording) -> list[Site | None]:
     """Every layer's features; None where the dictionary has none."""
     if not isinstance(features, TranscoderFeatures):
-        return [NeuronSite(layer) for layer in weights.layers]
+        records = zip(weights.layers, recording.layers, strict=True)
+        return [NeuronSite(layer, record.mlp_input) for layer, record in records]
     return [
         None if one is None else TranscoderSite(one, layer, recording.first_position)
         for one, layer in zip(features.transcoders, weights.layers, strict=True)

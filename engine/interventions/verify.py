@@ -101,9 +101,8 @@ class LayerCosine:
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """The verdict with its parts. `near`: the share of sampled edges that are near their measurement (of
-    all, or of those that the graph holds: the smaller). `influence` and
-    `effect` (k,) are the ablations.
+    """The verdict with its parts. `near`: the share of sampled edges that are near their measurement (of all, or of
+    those that the graph holds: the smallest). `influence` and `effect` (k,) are the ablations.
     """
 
     parts: tuple[Part, ...]
@@ -158,7 +157,7 @@ def verify_graph(
         progress=part(progress, 0, 0.4),
         cancel=cancel,
     )
-    found, near = agreement(sample.predicted, sample.measured), _near(sample)
+    found, near = agreement(*_all(sample)), _near(sample)
     followed = follow(case, sources, seed=spec.seed, progress=part(progress, 0.4, 0.7), cancel=cancel)
     cosines = _by_layer(followed)
     # From the strongest to the weakest: a rank correlation needs both.
@@ -244,10 +243,19 @@ def near_share(predicted: ArrayLike, measured: ArrayLike) -> float:
     return float((np.abs(x - y) <= NEAR * size)[some].mean()) if some.any() else float("nan")
 
 
+def _all(sample: EdgeSample) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """What is predicted and measured of every edge of a sample."""
+    return sample.predicted + sample.divided_predicted, sample.measured + sample.divided_measured
+
+
 def _near(sample: EdgeSample) -> float:
-    """Of all edges, or of those that stand in the graph: the smaller share, so that neither hides the other."""
+    """Of all edges, of those that stand in the graph, or of those of them between neurons: the smallest share, so that
+    none hides another.
+    """
     own = [pair for *pair, kept in zip(sample.predicted, sample.measured, sample.in_graph, strict=True) if kept]
-    shares = [near_share(sample.predicted, sample.measured), *([near_share(*zip(*own, strict=True))] if own else [])]
+    divided = list(zip(sample.divided_predicted, sample.divided_measured, strict=True))
+    some = [one for one in (own, divided) if one]
+    shares = [near_share(*_all(sample)), *(near_share(*zip(*one, strict=True)) for one in some)]
     return min(shares) if np.isfinite(shares).all() else float("nan")
 
 
@@ -279,9 +287,13 @@ def _parts(
     near = [one for one in cosines if one.above == 1]
     next_layer = float(np.median([one.median for one in near])) if near else float("nan")
     error = float(np.median([one.error for one in near])) if near else float("nan")
-    own = sum(sample.in_graph)
-    form = f"edges of the graph ({own:,} as they stand there, the others swept anew"
-    form += "; between neurons their slopes)" if case.features.kind == "neurons" else ")"
+    own, between = sum(sample.in_graph), len(sample.divided_predicted)
+    form = f"edges of the graph ({own + between:,} as they stand there, "
+    form += (
+        f"{between:,} of them between neurons, whose gates are held; the others swept anew, between neurons as slopes)"
+        if case.features.kind == "neurons"
+        else "the others swept anew)"
+    )
     holds = edges.pearson >= EDGES_PEARSON and abs(edges.slope - 1) <= EDGES_SLOPE and near_edges >= EDGES_NEAR
     return (
         Part(

@@ -8,9 +8,12 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import sqlite_utils
+
+from engine.projects.drives import FileId, file_id, network_drive
 
 # How often an open project writes that its program lives; an owner silent for much longer is gone.
 HEARTBEAT_SECONDS = 60.0
@@ -41,6 +44,16 @@ class Owner:
         host = " ".join(self.host.split())[:60]
         return f"This project is open in another program (process {self.process} on {host})."
 
+    @property
+    def file(self) -> FileId | None:
+        """Which file it took, as its token says; None where that does not."""
+        _, *parts = self.token.split("-")
+        try:
+            device, number = (int(part, 16) for part in parts)
+        except ValueError:
+            return None
+        return device, number
+
 
 def read_owner(db: sqlite_utils.Database) -> Owner | None:
     """Who the file says has it open, alive or not."""
@@ -69,12 +82,32 @@ def is_alive(owner: Owner) -> bool:
         return True
 
 
-def claim(db: sqlite_utils.Database) -> tuple[str, Owner | None]:
-    """Become the owner inside the caller's transaction, unless a living one is there, who is returned instead."""
+def has(owner: Owner, path: Path) -> bool:
+    """Whether a program has this very file open: it is alive, and the file is no copy that was made meanwhile.
+
+    A copy holds the row that says who has the original. On another host, or on a network drive, device and number of a
+    file may be others for the same file, so that they say nothing there.
+    """
+    if not is_alive(owner):
+        return False
+    if owner.file is None or owner.host != socket.gethostname():
+        return True
+    try:
+        return owner.file == file_id(path) or network_drive(path) is not None
+    except OSError:
+        return True  # what becomes of the file is said by whoever reads it
+
+
+def claim(db: sqlite_utils.Database, path: Path) -> tuple[str, Owner | None]:
+    """Become the owner inside the caller's transaction, unless a living one is there, who is returned instead.
+
+    The token is random, and says which file was taken.
+    """
     owner = read_owner(db)
-    if owner is not None and is_alive(owner):
+    if owner is not None and has(owner, path):
         return "", owner
-    token = secrets.token_hex(16)
+    device, number = file_id(path)
+    token = f"{secrets.token_hex(16)}-{device:x}-{number:x}"
     db.conn.execute("DELETE FROM owner")
     db.conn.execute(
         "INSERT INTO owner (id, token, process, started, host, heartbeat) VALUES (1, ?, ?, ?, ?, ?)",

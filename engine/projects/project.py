@@ -25,7 +25,7 @@ from engine.projects.label_rows import LabelKey, LabelVersion, label_changes, ve
 from engine.projects.ledger import Ledger
 from engine.projects.merging import Merged, merge
 from engine.projects.opening import make_file
-from engine.projects.ownership import Owner, is_alive, read_owner
+from engine.projects.ownership import Owner, has, read_owner
 from engine.projects.packages import make_package
 from engine.projects.project_file import ProjectFile
 from engine.projects.rows import RowChange, index_text, read_row
@@ -120,7 +120,13 @@ class Project:
             return False
         with self._file.reading() as db:
             now = read_owner(db)
-        return now is None or not is_alive(now)
+        return now is None or not has(now, self.path)
+
+    def changed_elsewhere(self) -> bool:
+        """Whether another program has written to the file since this was last asked (the first time, no): what was
+        read then may be out of date. A project that is read from a private copy (of another format) stays as it was.
+        """
+        return self._file.changed_elsewhere()
 
     @property
     def warning(self) -> str | None:

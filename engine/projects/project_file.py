@@ -52,6 +52,7 @@ class ProjectFile:
         self._last_beat = time.monotonic()
         self._db = self._open(_ASKED if read_only else None)
         self._opened = file_id(path)
+        self._seen: int | None = None  # what SQLite counts of the writes of others, when it was last asked
         self.warning = warning(path)
         # A project that is dropped without close() must not keep this process from opening it again.
         weakref.finalize(self, ownership.forget, self._token)
@@ -101,7 +102,7 @@ class ProjectFile:
     def _take(self, db: sqlite_utils.Database, header: Header) -> bool:
         """Become the owner, bring an older file along, and keep the state it is in; False if another program has it."""
         with transaction(db):
-            self._token, self.owner = ownership.claim(db)
+            self._token, self.owner = ownership.claim(db, self.path)
         if self.owner is not None:
             return False
         try:
@@ -162,6 +163,13 @@ class ProjectFile:
                 # Undo brings rows back in the order they went; references are checked when all of them are there.
                 db.conn.execute("PRAGMA defer_foreign_keys=ON")
                 yield db
+
+    def changed_elsewhere(self) -> bool:
+        """Whether another connection has written to the file since this was last asked; no, the first time."""
+        before = self._seen
+        with self.reading() as db:
+            self._seen = int(db.conn.execute("PRAGMA data_version").fetchone()[0])
+        return before not in (None, self._seen)
 
     def heartbeat(self) -> None:
         """Say that this program is alive, if it is time to.

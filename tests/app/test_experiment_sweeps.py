@@ -23,6 +23,9 @@ def test_sweeps_groups_and_the_verdict_of_a_graph(ready: MainWindow, qtbot: QtBo
     listed = rows(page.views["verify"].table)  # type: ignore[attr-defined]
     assert len(listed) == len(verdict["sample"]["q"])
     assert [row[5] for row in listed] == [f"{one:.2g}" for one in sorted(verdict["sample"]["q"])]
+    divided = verdict["sample"]["divided_predicted"]
+    assert divided, "the graph's own edges between neurons"
+    assert len(page.views["verify"].edges.spots.points()) == len(listed) + len(divided)  # type: ignore[attr-defined]
     parts = {row[0]: row[1:] for row in rows(page.views["verify"].parts)}  # type: ignore[attr-defined]
     assert [one["name"] for one in verdict["parts"]] == list(parts)
     assert parts["conservation"][2] == parts["edges"][2] == "holds"

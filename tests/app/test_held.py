@@ -257,3 +257,28 @@ def test_a_project_that_another_program_lets_go_of_is_edited_here(
     assert not said(named)
     assert named.session.can_edit
     assert named.session.annotations.note == "theirs", "it is as it is now"
+
+
+def test_a_window_that_only_reads_follows_what_the_other_program_writes(
+    named: MainWindow, tmp_path: Path, graph: AttributionGraph
+) -> None:
+    with Project.create(tmp_path / "Theirs.loupe") as theirs:
+        theirs.add_trace(as_trace(graph).report, graph, title="theirs")
+        assert named.files.open_path(tmp_path / "Theirs.loupe")
+        named.session.select(7)
+        theirs.set_note(1, "written meanwhile")
+        theirs.pin(1, [11])
+        second = theirs.add_trace(as_trace(graph).report, graph, title="traced meanwhile")
+        named.session.heartbeat()
+        assert named.session.annotations.note == "written meanwhile"
+        assert named.investigation.note.toPlainText() == "written meanwhile"
+        assert named.session.annotations.pins == (11,)
+        assert named.session.selected == 7, "who reads is left alone"
+        assert named.session.trace_numbers() == [1, second]
+        refreshed: list[bool] = []
+        named.session.tracesChanged.connect(lambda: refreshed.append(True))
+        named.session.heartbeat()
+        assert not refreshed, "nothing was written since"
+        theirs.delete_trace(1)
+        named.session.heartbeat()
+        assert named.session.trace_id == second and refreshed

@@ -163,6 +163,22 @@ def test_recent_projects_are_offered_and_missing_ones_left_out(window: MainWindo
     assert not window.menus.recent.actions()[0].isEnabled()
 
 
+def test_projects_without_a_name_stay_on_the_start_page(window: MainWindow, saved: Path, tmp_path: Path) -> None:
+    nameless = new_unsaved_path("Nameless")
+    with Project.create(nameless):
+        pass
+    window.remember_project(nameless)
+    for number in range(12):
+        window.remember_project(Path(shutil.copy(saved, tmp_path / f"newer {number}.loupe")))
+    assert nameless not in window.memory.recent_projects()
+    rows = [window.start.recent.item(row) for row in range(window.start.recent.count())]
+    assert [row.text() for row in rows][-1] == "Nameless  (not saved under a name yet)" and len(rows) == 11
+    window.start.recent.itemActivated.emit(rows[-1])
+    assert window.session.project is not None and window.session.project.path == nameless
+    window.registry.run("file.new")
+    assert window.start.recent.count() == 10, "once, now that it is the newest"
+
+
 def test_notes_are_written_after_a_pause_and_when_leaving(window: MainWindow, saved: Path, qtbot: QtBot) -> None:
     window.files.open_path(saved)
     panel = window.investigation

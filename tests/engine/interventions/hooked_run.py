@@ -18,7 +18,7 @@ from engine.dictionaries.neurons import NeuronFeatures
 from engine.dictionaries.transcoder_set import TranscoderFeatures
 from engine.dictionaries.transcoders import Transcoder
 from tests.engine.tracing.test_edges_autograd import decoder_to
-from tests.engine.tracing.tiny_models import TinyModel, down_rows, neuron_values
+from tests.engine.tracing.tiny_models import TinyModel, down_rows, neuron_inputs, neuron_values, nonlinearity
 
 AnyFeatures = NeuronFeatures | TranscoderFeatures
 
@@ -183,6 +183,18 @@ class HookedRun:
             return neuron_values(self.model.blocks[layer].mlp, run.mlp_input[layer])
         assert isinstance(transcoder.w_enc, Tensor)
         return self.read(layer, run, transcoder) @ transcoder.w_enc.T + transcoder.b_enc
+
+    def divided(self, layer: int, run: Seen) -> Tensor:
+        """(T, n) what edges divide: pre-activations; of neurons phi(z)/z z, that ratio and each factor's partner as in
+        the run without changes (half through each of two factors)."""
+        if self.transcoder(layer) is not None:
+            return self.linear(layer, run)
+        mlp, base = self.model.blocks[layer].mlp, self.seen if self.base is None else self.base
+        phi, (gate, up) = nonlinearity(mlp), neuron_inputs(mlp, run.mlp_input[layer])
+        gate_0, up_0 = neuron_inputs(mlp, base.mlp_input[layer])
+        if gate is None or gate_0 is None:
+            return phi(up_0) / up_0 * up
+        return phi(gate_0) / gate_0 * (gate * up_0 + gate_0 * up) / 2
 
     def activations(self, layer: int, run: Seen) -> Tensor:
         """(T, n): the definitions of ReLU, JumpReLU and TopK; none where positions are left out."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from engine.errors import RequestError
@@ -95,5 +96,34 @@ def test_texts_with_and_without_changes_stand_side_by_side(smollm: LanguageModel
     again = run_again(case, "text", kept, "x")
     assert compare("text", result.plain(), again.result).held
     assert not compare("text", same.plain(), again.result).held
+    assert result.naming is None, "two texts are no sample"
     with pytest.raises(RequestError, match="changes nothing"):
         continue_both(case, ContinuedSpec(()))
+
+
+def test_how_many_sampled_texts_hold_the_watched_token_is_counted(smollm: LanguageModel) -> None:
+    from engine.dictionaries import load_features
+
+    case = open_case(smollm, load_features("neurons", smollm), TraceSpec(Prompt("The capital of Texas is")))
+    (token,) = case.metric.tokens
+    gone = Change("embedding", -1, 4, 0, "ablate")  # "Texas"
+    spec = ContinuedSpec((gone,), Settings("iterative", "live"), tokens=2, seeds=(*range(12), 3), temperature=0.7)
+    result = continue_both(case, spec)
+    found = result.naming
+    assert found is not None and found.token == " Austin"
+    pairs = result.pairs[:12]  # the seed that is there twice counts once
+    held = np.array([[token in pair.without.ids, token in pair.changed.ids] for pair in pairs], dtype=float)
+    assert [found.without, found.changed] == held.sum(0).tolist() and found.without > found.changed
+    moved = held[:, 1] - held[:, 0]
+    assert found.difference.n == 12 and found.difference.mean == pytest.approx(moved.mean())
+    # The range of all resamples: sums of twelve draws of -1, 0 and 1, by the multinomial of their shares.
+    shares = [(moved == one).mean() for one in (-1, 0, 1)]
+    sums = np.array([1.0])
+    for _ in range(12):
+        sums = np.convolve(sums, shares)
+    share = np.cumsum(sums)
+    low, high = (float(np.searchsorted(share, at) - 12) / 12 for at in (0.025, 0.975))
+    assert found.difference.low == pytest.approx(low, abs=1 / 12 + 1e-9)
+    assert found.difference.high == pytest.approx(high, abs=1 / 12 + 1e-9)
+    assert f"comes in {found.without} of 12 without them and in {found.changed} with them" in result.sentence
+    assert json.loads(json.dumps(result.plain()))["naming"]["without"] == found.without

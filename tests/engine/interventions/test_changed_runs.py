@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -122,6 +123,7 @@ def test_changed_runs_are_those_of_hooks(family: str, kind: str) -> None:
     base.run(IDS)
     watched = [Watched(layer, position, 5) for layer in range(3) for position in (1, 4, 5)]
     watched = [one for one in watched if kind == "neurons" or base.transcoder(one.layer) is not None]
+    watched += [replace(one, divided=True) for one in watched]
     everything = sets_for(family, kind, base)
     moved = 0.0
     # A range, all held, and nothing held for every family; all settings where every kind of dictionary is tried.
@@ -141,6 +143,9 @@ def test_changed_runs_are_those_of_hooks(family: str, kind: str) -> None:
 
 
 def answers(hooked: HookedRun, seen: Seen, watched: list[Watched]) -> tuple[list[float], list[float]]:
-    linear = [float(hooked.linear(one.layer, seen)[one.position, one.feature]) for one in watched]
+    linear = [
+        float((hooked.divided if one.divided else hooked.linear)(one.layer, seen)[one.position, one.feature])
+        for one in watched
+    ]
     active = [float(hooked.activations(one.layer, seen)[one.position, one.feature]) for one in watched]
     return linear, active

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from engine.errors import Cancelled, RequestError
-from engine.graphs.graph import AttributionGraph
+from engine.graphs.graph import AttributionGraph, NodeKind
 from engine.interventions.again import compare, run_again
 from engine.interventions.changes import Change, Settings, Watched
 from engine.interventions.edge_sample import reachable, reaching_p
@@ -117,7 +117,13 @@ def test_a_graph_is_verified_and_a_wrong_one_is_not(kind: str) -> None:
     parts = {one.name: one for one in result.parts}
     assert parts["conservation"].passed and parts["edges"].passed, result.sentence
     assert result.edges.slope == pytest.approx(1, abs=0.05 if kind == "neurons" else 1e-2)
-    assert len(result.sample.predicted) == len(result.sample.measured) == result.edges.n
+    sample = result.sample
+    assert len(sample.predicted) + len(sample.divided_predicted) == result.edges.n
+    assert len(sample.divided_predicted) == len(sample.divided_measured) and bool(sample.divided_predicted) == (
+        kind == "neurons"
+    )
+    # What edges divide is linear: no curvature is left.
+    assert np.allclose(sample.divided_predicted, sample.divided_measured, rtol=1e-3, atol=1e-5)
     assert any(result.sample.in_graph) and result.near >= 0.9
     assert read_verify(record_verify(case, spec, result, "neurons", "x").settings["experiment"]) == spec
     assert {one.push for one in result.cosines} == {
@@ -145,6 +151,17 @@ def shuffled(graph: AttributionGraph) -> AttributionGraph:
     return replace(graph, weight=weight)
 
 
+def shuffled_between_features(graph: AttributionGraph) -> AttributionGraph:
+    """The same of features' rows and of sources that are features: all that goes into the target is as it was."""
+    weight = graph.weight.copy()
+    for row in graph.traced.tolist():
+        if graph.kind[row] == NodeKind.FEATURE:
+            inputs = graph.inputs(row)
+            among = inputs[graph.kind[graph.source[inputs]] == NodeKind.FEATURE]
+            weight[among] = np.roll(weight[among], 1)
+    return replace(graph, weight=weight)
+
+
 # Each leaves what a trace reports of itself as it was.
 BREAKS: dict[str, tuple[Callable[[AttributionGraph], AttributionGraph], str]] = {
     "an edge is another": (
@@ -157,6 +174,7 @@ BREAKS: dict[str, tuple[Callable[[AttributionGraph], AttributionGraph], str]] = 
         "edges",
     ),
     "edges are of other sources": (shuffled, "edges"),
+    "edges between features are of other sources": (shuffled_between_features, "edges"),
     "edges have the other sign": (
         lambda graph: replace(graph, weight=-graph.weight, rest=-graph.rest, value=-graph.value),
         "edges",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -93,6 +95,36 @@ def test_a_copy_of_a_project_that_is_open_belongs_to_nobody(holder: subprocess.P
         assert copy.annotations(1).note == "copied"
 
 
+def test_a_file_that_was_copied_while_it_is_open_is_edited(holder: subprocess.Popen[str], path: Path) -> None:
+    tell(holder, "copied")
+    shutil.copy(path, path.with_name("copy.loupe"))  # as a file manager does, the owner's row with it
+    with Project.open(path.with_name("copy.loupe")) as copy:
+        assert not copy.read_only
+        assert copy.annotations(1).note == "copied"
+        copy.set_note(1, "in the copy")
+        assert tell(holder, "in the original") == "in the original"
+        with Project.open(path) as second:
+            assert second.read_only, "the original is still the other program's"
+            assert second.annotations(1).note == "in the original"
+        assert copy.annotations(1).note == "in the copy"
+
+
+def test_a_file_that_was_copied_while_this_program_has_it_is_edited(project: Project) -> None:
+    shutil.copy(project.path, project.path.with_name("copy.loupe"))
+    with Project.open(project.path.with_name("copy.loupe")) as copy:
+        copy.require_writable()
+    project.set_note(1, "still mine")
+
+
+def test_what_another_program_writes_is_noticed(holder: subprocess.Popen[str], path: Path) -> None:
+    with Project.open(path) as second:
+        assert not second.changed_elsewhere(), "from now on"
+        assert not second.changed_elsewhere()
+        tell(holder, "written")
+        assert second.changed_elsewhere()
+        assert not second.changed_elsewhere(), "once"
+
+
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no zombies")
 def test_a_dead_owner_is_stale_even_before_its_parent_has_noticed(holder: subprocess.Popen[str], path: Path) -> None:
     holder.kill()
@@ -146,6 +178,35 @@ def test_on_another_machine_the_heartbeat_decides() -> None:
     assert not ownership.is_alive(owner(host="elsewhere", heartbeat=time.time() - 301))
     assert not ownership.is_alive(owner(host="elsewhere", heartbeat=time.time() + 10_000))
     assert not ownership.is_alive(owner(host="elsewhere", heartbeat=float("inf")))
+
+
+def test_a_copy_is_told_from_the_file_that_was_taken(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, copy = project.path, project.path.with_name("copy.loupe")
+    shutil.copy(path, copy)
+    with project._file.reading() as db:
+        mine = ownership.read_owner(db)
+    assert mine is not None
+    assert ownership.has(mine, path)
+    assert not ownership.has(mine, copy)
+    # A file that was moved is the same; one that is gone is for others to say.
+    copy.replace(path.with_name("moved.loupe"))
+    path.rename(copy)
+    assert ownership.has(mine, copy)
+    assert ownership.has(mine, path)
+    # Nothing is said where numbers of files are not the file's own.
+    moved = path.with_name("moved.loupe")
+    assert not ownership.has(mine, moved)
+    assert ownership.has(replace(mine, host="elsewhere"), moved)
+    monkeypatch.setattr(ownership, "network_drive", lambda path: "nfs4")
+    assert ownership.has(mine, moved)
+    copy.rename(path)
+
+
+@pytest.mark.parametrize("token", ["", "t", "t-1", "t-1-2-3", "t-x-y", "t--", "--1-2", "ff" * 16])
+def test_a_token_that_names_no_file_says_nothing(token: str, project: Project) -> None:
+    assert owner(token=token).file is None
+    parent = psutil.Process(os.getppid()).create_time()
+    assert ownership.has(owner(token=token, started=parent), project.path)
 
 
 def test_a_name_of_a_host_from_a_file_stays_one_short_line() -> None:
