@@ -61,7 +61,8 @@ necessary (p = 0.511; a beam search found the same 8, circuits of 10 and 11 that
 without which the answer is gone, and more of the random sets' members stand at the same layer and position. There a
 circuit of 29 that keeps 92% had p = 0.001 too. So six settings were looked at in all, and the larger graph was chosen
 after seeing that the smaller one fails; 6 x 0.001 is still below 0.01, and 0.001 is the least that 999 sets can
-give."""
+give. Afterwards the circuit was tested once more with 999 random sets of another seed (20261123): none did as much
+(p = 0.001), and the largest fall among them was 2.61, beside the circuit's 10.14."""
 
 
 @dataclass(frozen=True)
