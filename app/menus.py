@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from app.window import MainWindow
 
 # Menus inside menus, by how the ids of their commands begin.
-INSIDE = {"edit.colour.": "Colour of the group", "view.compare.": "&Compared graphs", "file.export_": "&Export"}
+INSIDE = {
+    "edit.colour.": "Colour of the group",
+    "view.compare.": "&Compared graphs",
+    "file.export_": "&Export",
+    "go.walk.": "&Walk in the graph",
+}
 
 
 class Menus(QObject):

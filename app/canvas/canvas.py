@@ -55,7 +55,7 @@ class GraphCanvas(QWidget):
         self.setMinimumSize(240, 120)
         self.setAccessibleName("Attribution graph")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-        self._held = False
+        self.held = False  # whether what was hovered stays so, wherever the pointer goes
         self._grouping = False
         self._let_go_of_g = QTimer(self)
         self._let_go_of_g.setSingleShot(True)
@@ -107,7 +107,7 @@ class GraphCanvas(QWidget):
         """Show a scene that was made elsewhere, fitted; None empties the canvas."""
         before = self.selected()
         self.end_grouping(request=False)
-        self._let_go()
+        self.held = False
         self._hover(NOTHING)
         self._surface.set_scene(scene)
         self._show_state()
@@ -133,7 +133,7 @@ class GraphCanvas(QWidget):
         scene.hovered = hovered if scene.is_shown(hovered) else NOTHING
         self._surface.grow(scene)
         self._show_state()
-        self._held = self._held and scene.hovered != NOTHING
+        self.held = self.held and scene.hovered != NOTHING
         self._show_card()
         if scene.hovered != hovered:
             self.hoverChanged.emit(scene.hovered)
@@ -148,7 +148,7 @@ class GraphCanvas(QWidget):
         hovered = self._stage.scene.hovered
         self._surface.show_view(view)
         if self._stage.scene.hovered != hovered:
-            self._let_go()
+            self.held = False
             self._card.hide()
             self.hoverChanged.emit(NOTHING)
         self._show_state()
@@ -268,12 +268,12 @@ class GraphCanvas(QWidget):
 
     @Slot(QPointF)
     def _pointer_moved(self, pixel: QPointF) -> None:
-        if not self._held:
+        if not self.held:
             self._hover(self._surface.node_at(pixel))
 
     @Slot()
     def _pointer_left(self) -> None:
-        if not self._held:
+        if not self.held:
             self._hover(NOTHING)
 
     @Slot(QPointF, bool)
@@ -314,7 +314,7 @@ class GraphCanvas(QWidget):
         if key == Qt.Key.Key_Space and event.isAutoRepeat():
             return
         if key in _WALKS and (plain or shifted):
-            self._walk(_WALKS[key][1 if shifted else 0])
+            self.walk(_WALKS[key][1 if shifted else 0])
         elif key == Qt.Key.Key_G and plain:
             if not event.isAutoRepeat():
                 self.begin_grouping()
@@ -333,7 +333,7 @@ class GraphCanvas(QWidget):
         """Single keys; says whether the key meant something."""
         selected = self.selected()
         if key == Qt.Key.Key_Space:
-            self._toggle_hold()
+            self.toggle_hold()
         elif key == Qt.Key.Key_F:
             self.fit()
         elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
@@ -355,8 +355,8 @@ class GraphCanvas(QWidget):
     def _escape(self) -> bool:
         if self._grouping:
             self.end_grouping(request=False)
-        elif self._held:
-            self._toggle_hold()
+        elif self.held:
+            self.toggle_hold()
         elif self.selected() != NOTHING:
             self.select(NOTHING)
         elif self._stage.scene is not None and self._stage.scene.lit:
@@ -365,7 +365,8 @@ class GraphCanvas(QWidget):
             return False
         return True
 
-    def _walk(self, step: Step) -> None:
+    def walk(self, step: Step) -> None:
+        """Select the next node in a direction, as the arrow keys do, and bring it into sight."""
         scene = self._stage.scene
         if scene is not None:
             self._mark_focus(True)
@@ -412,19 +413,17 @@ class GraphCanvas(QWidget):
         self._show_card()
         self.hoverChanged.emit(node)
 
-    def _toggle_hold(self) -> None:
-        self._held = not self._held and self.hovered() != NOTHING
+    def toggle_hold(self) -> None:
+        """Freeze what is hovered, or let it go again."""
+        self.held = not self.held and self.hovered() != NOTHING
         self._show_card()
-
-    def _let_go(self) -> None:
-        self._held = False
 
     def _show_card(self) -> None:
         scene = self._stage.scene
         if scene is None or not scene.is_shown(scene.hovered):
             self._card.hide()
             return
-        self._card.show_node(scene, scene.hovered, self._held)
+        self._card.show_node(scene, scene.hovered, self.held)
         self._place_card()
 
     @Slot()

@@ -16,6 +16,7 @@ from app.canvas.stage import Stage
 from engine.graphs.glyphs import column_name, percent, row_name, spread_apart
 
 SLANT = 38.0  # degrees, of token texts that do not fit side by side
+SLANT_LINES = 10  # lines of text that a drawing with such texts has at least
 LONGEST_TOKEN = 96.0  # pixels
 LONGEST_LOGIT = 120.0
 OVERHANG = 4.0  # pixels by which a token's text may pass its column
@@ -52,7 +53,8 @@ def plan_margins(stage: Stage) -> tuple[Margins, bool]:
     scale = free / max(scene.layout.width, 1e-9)
     columns = np.diff(scene.layout.column_edges) * scale
     fitting = np.mean([width + 4 <= column for width, column in zip(widths, columns, strict=True)]) if names else 1.0
-    slanted = bool(fitting < 0.75)
+    # Where there is little height, some rows of nodes are worth more than whole texts of tokens.
+    slanted = bool(fitting < 0.75) and stage.rect.height() >= SLANT_LINES * line
     longest = min(max(widths, default=0.0), LONGEST_TOKEN)
     bottom = longest * math.sin(math.radians(SLANT)) + line + 2 if slanted else line + 10
     stage.own_bottom = bottom

@@ -6,7 +6,6 @@ from PySide6.QtCore import QEvent, Qt, Slot
 from PySide6.QtGui import QContextMenuEvent
 from PySide6.QtWidgets import (
     QMenu,
-    QScrollArea,
     QSplitter,
     QStackedWidget,
     QStyle,
@@ -26,6 +25,7 @@ from app.circuit.suggestions_view import SuggestionsView
 from app.commands import Edits, Registry
 from app.panels.flow import FlowRow
 from app.panels.plain import Hint
+from app.panels.scrolling import scrolled
 
 BAR = (
     "edit.group_pins",
@@ -86,10 +86,11 @@ class CircuitPage(QSplitter):
         self.suggestions = SuggestionsView(desk, registry)
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
-        self.tabs.addTab(_scrolled(self.suggestions), "Suggestions")
-        self.tabs.addTab(_scrolled(self.paths), "Paths")
-        self.addWidget(self._left())
-        self.side = self._right()
+        self.tabs.addTab(scrolled(self.suggestions, grows=False), "Suggestions")
+        self.tabs.addTab(scrolled(self.paths, grows=False), "Paths")
+        # Both scroll, so that large text takes no room from the graph above.
+        self.addWidget(scrolled(self._left(), grows=True))
+        self.side = scrolled(self._right(), grows=True)
         self.addWidget(self.side)
         self.setStretchFactor(0, 1)
         self.setSizes([540, 300])
@@ -180,13 +181,3 @@ class CircuitPage(QSplitter):
         bar = self.style().pixelMetric(QStyle.PixelMetric.PM_ScrollBarExtent)
         needed = max(view.minimumSizeHint().width() for view in (self.suggestions, self.paths)) + bar
         self.side.setMinimumWidth(max(200, needed, self.fontMetrics().averageCharWidth() * 34))
-
-
-def _scrolled(view: QWidget) -> QScrollArea:
-    """Large text and small screens: what does not fit is reached by scrolling."""
-    scroll = QScrollArea()
-    scroll.setFrameShape(QScrollArea.Shape.NoFrame)
-    scroll.setWidgetResizable(True)
-    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    scroll.setWidget(view)
-    return scroll

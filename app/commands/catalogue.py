@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from app.canvas.walking import Step
 from app.commands.circuit_catalogue import circuit_commands
 from app.commands.comparing import comparing_commands
 from app.commands.evidence import evidence_commands
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
     from app.window import MainWindow
 
 FILE, EDIT, TRACE, GO, VIEW, HELP = "&File", "&Edit", "&Trace", "&Go", "&View", "&Help"
+WALKS = (
+    (Step.LEFT, "Token at the &left", "Left"),
+    (Step.RIGHT, "Token at the &right", "Right"),
+    (Step.UP, "&Up the strongest edge", "Up"),
+    (Step.DOWN, "&Down the strongest edge", "Down"),
+    (Step.PREVIOUS, "Node &before", "Shift+Left"),
+    (Step.NEXT, "Node &after", "Shift+Right"),
+)
 
 
 def all_commands(window: MainWindow) -> list[Command]:
@@ -127,12 +136,20 @@ def _trace(window: MainWindow) -> list[Command]:
 
 def _go(window: MainWindow) -> list[Command]:
     session, hands, asked = window.session, window.hands, window.conditions
+    walks = [
+        Command(f"go.walk.{step.name.lower()}", title, GO, partial(hands.walk, step), (), "", asked.has_graph,
+                section=1, shown_keys=keys, tip=f"In the graph: {step.value}")
+        for step, title, keys in WALKS
+    ]  # fmt: skip
     return [
         Command("go.palette", "&All commands…", GO, window.show_palette, ("Ctrl+K",), "search"),
         Command("go.back", "&Back", GO, session.go_back, ("[",), "back", asked.can_go_back, section=1,
                 tip="Go to the node visited before"),
         Command("go.forward", "&Forward", GO, session.go_forward, ("]",), "forward", asked.can_go_forward,
                 section=1, tip="Go to the node left by going back"),
+        *walks,
+        Command("go.freeze", "Free&ze what is hovered", GO, hands.freeze, (), "", hands.can_freeze, hands.is_frozen,
+                section=1, shown_keys="Space", tip="Keep the card and the edges of the node under the pointer"),
         Command("go.find", "F&ind nodes", GO, hands.find, ("/", "Ctrl+F"), "search", asked.has_graph, section=2,
                 tip="Find nodes by label, token, layer, sign, activation, influence"),
         Command("go.find_next", "&Next node found", GO, hands.find_next, ("F3",), "down", asked.has_found, section=2),

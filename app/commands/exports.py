@@ -49,7 +49,8 @@ class Exports:
         path = self._ask("Export picture", DRAWINGS)
         if path is None or session.graph is None or session.view is None:
             return
-        caption = " · ".join(text for text, _, _ in score_entries(session.report))
+        seen = self.window.area.strip.readout.text()
+        caption = " · ".join([seen, *(text for text, _, _ in score_entries(session.report))])
         annotations, title = session.annotations, self.window.files.trace_title()
         draw = partial(
             graph_figure, session.graph, session.view, annotations.labels, annotations.pins, title, caption,

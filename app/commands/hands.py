@@ -9,6 +9,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication, QWidget
 
+from app.canvas.walking import Step
+
 if TYPE_CHECKING:
     from app.window import MainWindow
 
@@ -142,6 +144,23 @@ class Hands:
     def go_graph(self) -> None:
         """Go to the graph."""
         self.focus(self.window.area.shown_canvas)
+
+    def walk(self, step: Step) -> None:
+        """Go to the graph, and in it to the next node in a direction."""
+        self.go_graph()
+        self.window.area.shown_canvas.walk(step)
+
+    def freeze(self) -> None:
+        """Freeze what is hovered, or let it go."""
+        self.window.area.shown_canvas.toggle_hold()
+
+    def can_freeze(self) -> bool:
+        """The pointer is on a node, or one is frozen."""
+        return self.window.area.shown_canvas.hovered() >= 0
+
+    def is_frozen(self) -> bool:
+        """What was hovered stays so."""
+        return self.window.area.shown_canvas.held
 
     def go_table(self) -> None:
         """Go to the node table."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtCore import QEvent, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QContextMenuEvent, QKeyEvent
 from PySide6.QtWidgets import QMenu, QSplitter, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
@@ -36,6 +36,7 @@ CONTEXT = (
     "go.forward",
     "view.fit",
 )
+ROWS_IN_SIGHT = 8  # lines of text, with those above and below the drawing
 
 
 class GraphArea(QWidget):
@@ -120,6 +121,11 @@ class GraphArea(QWidget):
         session.litChanged.connect(self._show_lit)
         theme_watcher().changed.connect(self._restyle)
         self.tabs.currentChanged.connect(registry.refresh)
+        self._resized = QTimer(self)
+        self._resized.setSingleShot(True)
+        self._resized.setInterval(0)
+        self._resized.timeout.connect(self._keep_rows)
+        self.tabs.currentChanged.connect(self._resized.start)
         self._had_circuit = False
         self._show_graph()
 
@@ -145,6 +151,20 @@ class GraphArea(QWidget):
         wanted = round(share * (graph + lower))
         if lower < wanted:
             self.splitter.setSizes([graph + lower - wanted, wanted])
+
+    @Slot()
+    def _keep_rows(self) -> None:
+        """Four lines of text stand above and below the drawing: some rows of nodes stay in sight."""
+        graph, lower = self.splitter.sizes()
+        wanted = ROWS_IN_SIGHT * self.fontMetrics().height()
+        if lower and graph < wanted:
+            self.splitter.setSizes([wanted, graph + lower - wanted])
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Larger text takes room from the rows of nodes."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange and hasattr(self, "_resized"):
+            self._resized.start()  # once everything has its new size
 
     def hide_lower(self) -> None:
         """Leave all the room to the graph."""

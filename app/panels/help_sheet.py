@@ -12,9 +12,6 @@ IN_THE_GRAPH = (
     ("Select a node", "Click"),
     ("Pin or unpin a node", "Ctrl+Click"),
     ("Group nodes", "Hold G and click, then let go"),
-    ("Freeze what is hovered", "Space"),
-    ("Go to the neighbouring token", "Left, Right"),
-    ("Follow the strongest edge", "Up, Down"),
     ("Zoom", "Wheel"),
     ("Move the picture", "Drag"),
 )

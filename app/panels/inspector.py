@@ -114,10 +114,10 @@ class InspectorPanel(QWidget):
         self.effects_grid.setColumnStretch(0, 1)
         self.effects_grid.setColumnMinimumWidth(2, 8)  # a number belongs to the word at its left
         self.effects_grid.setColumnStretch(3, 1)
-        column.addWidget(self.examples)
         column.addWidget(self.effects_title)
         column.addLayout(row)
         column.addWidget(self.effects)
+        column.addWidget(self.examples)
         column.addWidget(self.similar)
         return page
 

@@ -205,10 +205,9 @@ class _Drawing:
                 )
             else:
                 room = float(edges[i + 1] - edges[i]) - 4
-                letters = max(int(room / (0.62 * TEXT)), 1)
-                parts.append(
-                    text_line(middle, bottom + 19, shortened(name, letters), c.text, anchor="middle", kind="token")
-                )
+                told = shortened(name, max(int(room / (0.62 * TEXT)), 1))
+                if told != "…":  # an empty column: a lone mark says nothing
+                    parts.append(text_line(middle, bottom + 19, told, c.text, anchor="middle", kind="token"))
         return [*parts, "</g>"]
 
     # -- what stands in it --------------------------------------------------------------------------------------------

@@ -274,3 +274,13 @@ def test_the_graph_keeps_most_of_the_window_at_200_percent(twice_as_large: MainW
     canvas = twice_as_large.area.canvas
     assert canvas.width() >= 0.4 * 1440
     assert canvas.height() >= 120
+    # With the circuit below it, too: what is between the headers holds some rows of nodes.
+    graph = twice_as_large.session.graph
+    assert graph is not None
+    twice_as_large.edits.pin([int(node) for node in graph.of_kind(NodeKind.FEATURE)[:3]])
+    twice_as_large.area.show_lower(twice_as_large.area.circuit)
+    for _ in range(5):
+        QApplication.processEvents()
+    assert twice_as_large.height() <= 900
+    assert canvas._surface.stage.inner.height() >= 2 * canvas.fontMetrics().height()
+    assert twice_as_large.area.circuit.diagram.isVisible()

@@ -16,6 +16,9 @@ from engine.graphs import AttributionGraph, Circuit, NodeKind, circuit_scores
 from engine.graphs.paths import PathFinder
 from engine.graphs.pruning import prune
 from tests.app.conftest import as_trace
+from tests.app.test_window_with_model import SECONDS, ready, type_prompt, wait_until_idle
+
+__all__ = ["ready"]
 
 
 def strongest(graph: AttributionGraph, count: int) -> list[int]:
@@ -23,7 +26,7 @@ def strongest(graph: AttributionGraph, count: int) -> list[int]:
     return [int(node) for node in feature[np.argsort(-graph.influence[feature])][:count]]
 
 
-def ready(window: MainWindow, qtbot: QtBot) -> None:
+def measured(window: MainWindow, qtbot: QtBot) -> None:
     qtbot.waitUntil(lambda: not window.host.busy and not window.desk.pending, timeout=20_000)
 
 
@@ -41,7 +44,7 @@ def test_scores_of_the_circuit_stand_beside_those_of_the_graph(
     window, view = open_window, open_window.area.circuit.scores
     assert not view.isVisible()
     window.edits.pin(strongest(graph, 3))
-    ready(window, qtbot)
+    measured(window, qtbot)
     expected = circuit_scores(Circuit(tuple(strongest(graph, 3))), graph)
     assert view.isVisible()
     shown = {name: tuple(label.text() for label in pair) for name, pair in view.values.items()}
@@ -50,10 +53,10 @@ def test_scores_of_the_circuit_stand_beside_those_of_the_graph(
     assert shown["Explained"][0] == f"{100 * expected.explained:.0f} %"
     before = shown
     window.session.set_view(node_threshold=0.2, edge_threshold=0.3)
-    ready(window, qtbot)
+    measured(window, qtbot)
     assert {name: tuple(label.text() for label in pair) for name, pair in view.values.items()} == before, "unpruned"
     window.edits.pin(strongest(graph, 12))
-    ready(window, qtbot)
+    measured(window, qtbot)
     assert float(view.values["Completeness"][0].text()) >= float(before["Completeness"][0])
 
 
@@ -61,7 +64,7 @@ def test_neurons_are_told_that_scores_do_not_apply(window: MainWindow, graph: At
     neurons = replace(graph, measure="relevance")
     window.session.add_trace(as_trace(neurons), "x", "neurons")
     window.edits.pin(strongest(neurons, 2))
-    ready(window, qtbot)
+    measured(window, qtbot)
     view = window.area.circuit.scores
     assert view.note.isVisible()
     assert "do not apply" in view.note.text()
@@ -295,6 +298,28 @@ def with_twins(graph: AttributionGraph) -> AttributionGraph:
         target=target[order].astype(np.int32),
         weight=weight[order].astype(np.float32),
     )
+
+
+def test_what_features_write_counts_for_groups_where_the_model_is_loaded(ready: MainWindow, qtbot: QtBot) -> None:
+    window = ready
+    type_prompt(qtbot, window, "The capital of Texas is")
+    window.registry.run("trace.run")
+    qtbot.waitUntil(lambda: window.session.trace_id is not None, timeout=SECONDS)
+    wait_until_idle(qtbot, window)
+    graph, model = window.session.graph, window.runs.state.require()
+    assert graph is not None
+    view = suggested(window, qtbot)
+    assert "With the model" not in view.note.text()
+    groups = [one for one in view._shown if one.kind == "group" and "decoders" in one.reason]
+    assert groups, [one.reason for one in view._shown]
+    for one in groups:
+        # By another way: the columns of the weights themselves, turned where a neuron is active negatively.
+        columns = [model.weights.layers[graph.layer[n]].mlp.w_down[:, graph.feature[n]].double() for n in one.nodes]
+        written = np.stack([column.numpy() for column in columns]) * np.sign(graph.activation[list(one.nodes)])[:, None]
+        unit = written / np.linalg.norm(written, axis=1)[:, None]
+        alike = np.clip(unit @ unit.T, 0, 1)[np.triu_indices(len(one.nodes), 1)].mean()
+        said = next(part for part in one.reason.split(" · ") if part.startswith("decoders"))
+        assert said == f"decoders {alike:.2f} alike"
 
 
 def test_looking_for_suggestions_can_be_cancelled(

@@ -56,6 +56,8 @@ def test_graph_and_circuit_are_drawn_in_three_forms(
         assert "The capital of Texas is" in text
         assert legend in text
         assert "completeness" in text  # the caption
+        if command == "file.export_picture":
+            assert circuit_window.area.strip.readout.text() in text, "how much of the graph is in the picture"
         assert paths[1].read_bytes().startswith(b"%PDF-")
         assert QImage(str(paths[2])).width() > 400
     assert len(list(tmp_path.glob("file.export*"))) == 6

@@ -197,6 +197,51 @@ def test_every_panel_is_stepped_through_and_back(open_window: MainWindow, qtbot:
     assert panel() == count - 1
 
 
+WALKS = (
+    ("go.walk.left", Qt.Key.Key_Left, Qt.KeyboardModifier.NoModifier),
+    ("go.walk.right", Qt.Key.Key_Right, Qt.KeyboardModifier.NoModifier),
+    ("go.walk.up", Qt.Key.Key_Up, Qt.KeyboardModifier.NoModifier),
+    ("go.walk.down", Qt.Key.Key_Down, Qt.KeyboardModifier.NoModifier),
+    ("go.walk.previous", Qt.Key.Key_Left, Qt.KeyboardModifier.ShiftModifier),
+    ("go.walk.next", Qt.Key.Key_Right, Qt.KeyboardModifier.ShiftModifier),
+)
+
+
+@pytest.mark.command("go.walk.left", "go.walk.right", "go.walk.up", "go.walk.down", "go.walk.previous", "go.walk.next")
+def test_the_menu_walks_as_the_arrow_keys_do(open_window: MainWindow, graph: AttributionGraph, qtbot: QtBot) -> None:
+    window, session, canvas = open_window, open_window.session, open_window.area.canvas
+    led: set[str] = set()
+    for start in graph.of_kind(NodeKind.FEATURE).tolist():
+        for command, key, modifier in WALKS:
+            session.select(start)
+            qtbot.keyClick(canvas, key, modifier)
+            by_key = session.selected
+            session.select(start)
+            window.registry.run(command)
+            assert session.selected == by_key, command
+            led |= {command} if by_key != start else set()
+        if len(led) == len(WALKS):
+            break
+    assert len(led) == len(WALKS), led
+    assert window.registry.action("go.walk.previous").text().endswith("\tShift+Left")
+
+
+@pytest.mark.command("go.freeze")
+def test_what_is_hovered_is_frozen_from_the_menu(open_window: MainWindow, graph: AttributionGraph) -> None:
+    window, canvas = open_window, open_window.area.canvas
+    node = int(graph.of_kind(NodeKind.LOGIT)[0])
+    assert not window.registry.action("go.freeze").isEnabled(), "nothing is hovered"
+    canvas._hover(node)
+    window.registry.refresh_now()
+    window.registry.run("go.freeze")
+    canvas._pointer_left()
+    assert canvas.hovered() == node
+    assert window.registry.action("go.freeze").isChecked()
+    window.registry.run("go.freeze")
+    canvas._pointer_left()
+    assert canvas.hovered() == -1
+
+
 # ---- View --------------------------------------------------------------------------------------------------------
 
 

@@ -103,6 +103,14 @@ def test_tokens_logits_title_and_figures_are_written() -> None:
     assert "".join(part(parsed(named), "caption").itertext()) == "my words"
 
 
+def test_a_column_without_nodes_has_no_lone_mark_for_its_token() -> None:
+    graph = replace(build_graph(n_features=80), tokens=("<|im_start|>", "The", "␣capital", "␣of", "␣Texas", "␣is"))
+    view = View(graph.position != 0, np.ones(graph.n_edges, dtype=bool), 0.5)
+    written = texts(part(parsed(svg_text(graph, view, title="t")), "tokens"))
+    assert "␣capital" in written
+    assert "…" not in written
+
+
 def test_pinned_and_labelled_nodes_are_named() -> None:
     graph = build_graph()
     features = np.flatnonzero(graph.kind == NodeKind.FEATURE)[:3].tolist()
