@@ -151,7 +151,7 @@ def _connect(
     blocks = [block for _, block in sorted(table.layers.items())] + [table.logits]
     traced = np.concatenate([np.flatnonzero(kind == NodeKind.FEATURE), np.flatnonzero(kind == NodeKind.LOGIT)])
     with ThreadPoolExecutor(min(torch.get_num_threads(), MOST_WORKERS)) as pool:
-        edges = list(pool.map(partial(_edges_of, column=column[sources]), blocks))
+        edges = list(pool.map(partial(_edges_of, column=column[sources], number=sources.astype(np.int32)), blocks))
     return AttributionGraph(
         kind=kind,
         layer=np.concatenate(nodes.layer).astype(np.int32),
@@ -159,7 +159,7 @@ def _connect(
         feature=np.concatenate(nodes.feature).astype(np.int32),
         activation=np.concatenate(nodes.activation),
         influence=np.concatenate(nodes.influence),
-        source=sources.astype(np.int32)[np.concatenate([one.source for one in edges])],
+        source=np.concatenate([one.source for one in edges]),
         target=np.repeat(traced.astype(np.int32), np.concatenate([one.count for one in edges])),
         weight=np.concatenate([one.weight for one in edges]),
         traced=traced.astype(np.int32),
@@ -178,17 +178,17 @@ def _connect(
 
 @dataclass(frozen=True)
 class _Edges:
-    """The edges of a block of rows, row by row by falling size: the number of each one's source; how many a row has."""
+    """The edges of a block of rows, row by row by falling size: the node of each one's source; how many a row has."""
 
-    source: NDArray[np.int64]
+    source: NDArray[np.int32]
     count: NDArray[np.int64]
     weight: NDArray[np.float32]
     rest: NDArray[np.float32]
     rest_absolute: NDArray[np.float32]
 
 
-def _edges_of(block: LayerRows, column: NDArray[np.int64]) -> _Edges:
-    """Those whose source is one of these columns; what the others hold is the rest."""
+def _edges_of(block: LayerRows, column: NDArray[np.int64], number: NDArray[np.int32]) -> _Edges:
+    """Those whose source is one of these columns, nodes by `number`; what other columns hold is the rest."""
     kept = block.rows.kept.cpu().numpy().take(column, axis=1)
     rest = block.rows.signed.cpu().numpy() - kept.sum(-1, dtype=np.float64)
     rest_absolute = block.rows.absolute.cpu().numpy() - np.abs(kept).sum(-1, dtype=np.float64)
@@ -196,7 +196,7 @@ def _edges_of(block: LayerRows, column: NDArray[np.int64]) -> _Edges:
     kept = kept.take(filled, axis=1).astype(np.float32, copy=False)
     order, count = _strongest_first(kept)
     return _Edges(
-        filled[order],
+        number[filled][order],
         count,
         kept[np.repeat(np.arange(len(kept)), count), order],
         rest.astype(np.float32),

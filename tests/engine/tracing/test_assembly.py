@@ -28,12 +28,12 @@ def block(kept: NDArray[np.float32]) -> LayerRows:
 def test_rows_are_in_falling_order_and_whole(kept: NDArray[np.float32], data: st.DataObject) -> None:
     n_columns = kept.shape[1]
     column = np.array(data.draw(st.permutations(range(n_columns)))[: data.draw(st.integers(1, n_columns))])
-    edges = _edges_of(block(kept), column)
+    edges = _edges_of(block(kept), column, np.arange(len(column), dtype=np.int32) + 100)
     first = 0
     for row, count in enumerate(edges.count):
         here = slice(first, first + int(count))
         first += int(count)
-        taken = [(number, float(kept[row, at])) for number, at in enumerate(column) if kept[row, at] != 0]
+        taken = [(number, float(kept[row, at])) for number, at in enumerate(column, 100) if kept[row, at] != 0]
         # Python's own sort keeps the order of equals.
         expected = sorted(taken, key=lambda one: -abs(one[1]))
         assert list(zip(edges.source[here].tolist(), edges.weight[here].tolist(), strict=True)) == expected
