@@ -16,11 +16,13 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from engine.models.memory import available_bytes
 from engine.models.recording import FrozenNorm, LayerRecord, Recording
 from engine.models.weights import LayerWeights, ModelWeights, NormWeights
 from engine.tracing.products import linear_for
 
-# Folded weights and patterns are kept while all layers' together stay below this; beyond, each is made when needed.
+# Folded weights and patterns are kept while all layers' together stay below this or a quarter of what is free; beyond,
+# each is made when needed, for each batch anew.
 KEPT_BYTES = 512 * 2**20
 # From so many positions on, the half of the pattern that lies in a query's future is left out, in bands of keys.
 KEY_BAND = 64
@@ -173,6 +175,11 @@ class FrozenAttention:
         return written
 
 
+def kept_bytes(device: torch.device) -> int:
+    """What folded weights and patterns may take in all, to be kept."""
+    return max(KEPT_BYTES, available_bytes(device) // 4)
+
+
 def freeze(weights: ModelWeights, recording: Recording, *, narrow: bool = False) -> tuple[FrozenAttention, ...]:
     """The attention blocks of a recorded prompt, held. `narrow`: with bfloat16 operands, see `FrozenAttention`."""
     size = recording.layers[0].pre.element_size()
@@ -181,8 +188,9 @@ def freeze(weights: ModelWeights, recording: Recording, *, narrow: bool = False)
         + size * layer.attention.n_heads * recording.n_positions**2
         for layer in weights.layers
     )
+    keep = needed <= kept_bytes(recording.layers[0].pre.device)
     return tuple(
-        FrozenAttention(record, layer, needed <= KEPT_BYTES, narrow)
+        FrozenAttention(record, layer, keep, narrow)
         for record, layer in zip(recording.layers, weights.layers, strict=True)
     )
 

@@ -8,6 +8,7 @@ from engine.errors import MachineError
 from engine.models.memory import available_bytes
 from engine.models.recording import PATTERN_BYTES
 from engine.tracing.batches import CACHED_ROWS, FEWEST
+from engine.tracing.frozen import kept_bytes
 from engine.tracing.selection import CANDIDATE_BYTES, CANDIDATES_PER_NODE
 from engine.tracing.spec import TraceSpec
 from engine.tracing.workers import MOST_WORKERS
@@ -35,8 +36,9 @@ def estimate_bytes(model: LanguageModel, n_tokens: int, spec: TraceSpec, *, neur
         residual += 9 * n_tokens * weights.d_model  # residuals, MLP input and output, norm scales
         features += 8 * n_tokens * layer.mlp.width if neurons else 0  # three values, a relevance, two numbers
     workers = min(torch.get_num_threads(), MOST_WORKERS)
-    # Held patterns beside their folded form; where they are not kept, one layer's with what it is made from.
-    patterns = 2 * min(patterns, PATTERN_BYTES // FLOAT) + 4 * workers * widest_pattern
+    # Held patterns, their folded form where it is kept, and one layer's with what it is made from where it is not.
+    folded = patterns if FLOAT * patterns <= kept_bytes(model.device) else 0
+    patterns = min(patterns, PATTERN_BYTES // FLOAT) + folded + 4 * workers * widest_pattern
     nodes = max(spec.max_nodes, 0 if spec.nodes is None else len(spec.nodes)) + spec.target.top_logits
     columns = nodes + (3 * weights.n_layers + 2) * n_tokens
     candidates = 0 if neurons else max(CANDIDATES_PER_NODE * nodes * nodes, CANDIDATE_BYTES // FLOAT)

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from engine.dictionaries.features import LayerFeatures
 
-# All layers' rows are laid out once where together they take at most this; beyond, a position's when it is passed.
+# All layers' rows are laid out once where together they take at most this; beyond, those of a band when it is passed.
 KEPT_BYTES = 1 << 30
+BAND = 64  # positions, so that their rows are gathered in one go
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,14 @@ class ListedSources:
         """(n, R') effects of the sources at the positions of a gradient (P, n, d) that begins at position `first`."""
         begin, end = self.starts[first], self.starts[first + gradient.shape[0]]
         out = gradient.new_empty(gradient.shape[1], end - begin)
-        for position, here in enumerate(gradient, first):
-            start, stop = self.starts[position], self.starts[position + 1]
-            if stop > start:
-                torch.mm(here, self.rows(position, position + 1).T, out=out[:, start - begin : stop - begin])
+        for band in range(first, first + len(gradient), BAND):
+            band_end = min(band + BAND, first + len(gradient))
+            rows, before = self.rows(band, band_end), self.starts[band]
+            for position in range(band, band_end):
+                start, stop = self.starts[position], self.starts[position + 1]
+                if stop > start:
+                    here = rows[start - before : stop - before].T
+                    torch.mm(gradient[position - first], here, out=out[:, start - begin : stop - begin])
         return out
 
     def laid_out(self) -> ListedSources:
