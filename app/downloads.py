@@ -10,8 +10,8 @@ from PySide6.QtWidgets import QWidget
 from app.dialogs import Ask
 from app.engine_calls import DownloadFacts, ask_download_size, bind, download_entry
 from app.jobs import Failure, JobHost, Outcome, Value
-from app.panels.model_picker import gigabytes
 from app.shelf import ShelfRow
+from engine.sizes import byte_words
 
 
 class Downloads(QObject):
@@ -67,10 +67,10 @@ class Downloads(QObject):
 
 def question(row: ShelfRow, size: DownloadFacts) -> str:
     """What a person is asked before anything is fetched."""
-    missing = "" if size.missing == size.total else f", {gigabytes(size.missing)} of it still missing"
+    missing = "" if size.missing == size.total else f", {byte_words(size.missing)} of it still missing"
     lines = [
-        f"{row.title} is {gigabytes(size.total)} in {size.files:,} {'file' if size.files == 1 else 'files'}{missing}; "
-        f"{gigabytes(size.free)} are free on the disk.",
+        f"{row.title} is {byte_words(size.total)} in {size.files:,} {'file' if size.files == 1 else 'files'}{missing}; "
+        f"{byte_words(size.free)} are free on the disk.",
         f"Licence: {row.licence}.",
     ]
     lines += [line for line in row.about if line.startswith("It ")]

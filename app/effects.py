@@ -8,6 +8,7 @@ from PySide6.QtCore import QObject, Signal
 
 from app.engine_calls import Effects, bind, feature_effects
 from app.jobs import Failure, Outcome, Value
+from app.own_model import OwnModel
 from app.runs import Runs
 from engine.errors import LoupeError
 from engine.projects import effects_key
@@ -21,7 +22,7 @@ class EffectsDesk(QObject):
 
     def __init__(self, runs: Runs, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.runs, self.session = runs, runs.session
+        self.runs, self.session, self.own = runs, runs.session, OwnModel(runs)
         # What was found in this run: a project open for reading keeps nothing.
         self._found_now: dict[str, Effects] = {}
 
@@ -39,8 +40,7 @@ class EffectsDesk(QObject):
 
     def can_compute(self) -> bool:
         """True when the model in memory is the one that made the open graph."""
-        made_by = self.session.report.get("model", {}).get("fingerprint")
-        return self.runs.model is not None and self.runs.model.fingerprint == made_by
+        return self.own.is_loaded()
 
     def find(self, node: int) -> None:
         """Compute a feature's logit effects and keep them in the project."""

@@ -12,6 +12,7 @@ from PySide6.QtCore import QObject, Signal, Slot
 from app.engine_calls import bind
 from app.evidence_calls import make_index, open_pages, own_text
 from app.jobs import Failure, JobHost, Outcome, Value
+from app.own_model import OwnModel
 from app.recent import Memory
 from app.runs import Runs
 from engine.errors import LoupeError
@@ -33,7 +34,7 @@ class EvidenceDesk(QObject):
 
     def __init__(self, runs: Runs, beside: JobHost, memory: Memory, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.runs, self.session = runs, runs.session
+        self.runs, self.session, self.own = runs, runs.session, OwnModel(runs)
         self._beside, self._memory = beside, memory
         self.pages: FeatureIndex | PublishedPages | None = None
         self.why_none = ""  # of an index that nearly fits
@@ -166,8 +167,7 @@ class EvidenceDesk(QObject):
 
     def can_try(self) -> bool:
         """True when the model in memory is the one that made the open graph."""
-        made_by = self.session.report.get("model", {}).get("fingerprint")
-        return self.runs.model is not None and self.runs.model.fingerprint == made_by
+        return self.own.is_loaded()
 
     def try_text(self, node: int, text: str) -> None:
         """See what a node's feature does on a text."""

@@ -23,14 +23,16 @@ class OwnModel:
         made_by = self.session.report.get("model")
         return made_by if isinstance(made_by, dict) else {}
 
+    def is_loaded(self) -> bool:
+        """Whether the model in memory is the one that made the open graph."""
+        loaded = self.runs.model
+        return loaded is not None and loaded.fingerprint == self._made_by().get("fingerprint")
+
     def is_here(self) -> bool:
         """Whether model and dictionary of the open graph are on this machine."""
         if self.session.graph is None or not self.session.graph.token_ids or not is_here(self.features()):
             return False
-        loaded, made_by = self.runs.model, self._made_by()
-        if loaded is not None and loaded.fingerprint == made_by.get("fingerprint"):
-            return True
-        return str(made_by.get("source", "")) in self.runs.known_models
+        return self.is_loaded() or str(self._made_by().get("source", "")) in self.runs.known_models
 
     def features(self) -> str:
         """Where the graph's dictionary is loaded from; "" where nobody knows."""
@@ -41,7 +43,7 @@ class OwnModel:
     def with_it(self, then: Then, after: str) -> None:
         """Call `then` with the graph's model in memory; says so where it is no longer that model, and then `after`."""
         fingerprint = str(self._made_by().get("fingerprint", ""))
-        if self.runs.model is None or self.runs.model.fingerprint != fingerprint:
+        if not self.is_loaded():
             self.runs.follow_trace()
         self.runs.with_model(partial(self._loaded, fingerprint, then, after))
 

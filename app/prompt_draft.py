@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QObject, QTimer, Slot
+from PySide6.QtCore import QObject, Slot
 
 from app.panels.prompt_bar import PromptBar
 from app.recent import Memory
 from app.session import Session
-
-KEPT_MS = 1000
+from app.typing_pause import TypingPause
 
 
 class PromptDraft(QObject):
@@ -17,19 +16,11 @@ class PromptDraft(QObject):
     def __init__(self, session: Session, bar: PromptBar, memory: Memory, parent: QObject) -> None:
         super().__init__(parent)
         self.session, self.bar, self.memory = session, bar, memory
-        self._pause = QTimer(self)
-        self._pause.setSingleShot(True)
-        self._pause.setInterval(KEPT_MS)
+        self._pause = TypingPause(self)
         self._pause.timeout.connect(self.keep)
-        bar.editor.textChanged.connect(self._changed)
-        session.prompt.chipsChanged.connect(self._changed)
-        session.traceChanged.connect(self._changed)
-
-    @Slot()
-    def _changed(self) -> None:
-        # Not started anew by each letter: whoever types on and on is kept as well.
-        if not self._pause.isActive():
-            self._pause.start()
+        bar.editor.textChanged.connect(self._pause.begin)
+        session.prompt.chipsChanged.connect(self._pause.begin)
+        session.traceChanged.connect(self._pause.begin)
 
     @Slot()
     def keep(self) -> None:

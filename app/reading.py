@@ -1,4 +1,4 @@
-"""What the panels say about a node: words and shares, worked out from the graph's arrays."""
+"""What the panels say about a node: words and shares, worked out from its graph, and how figures are written."""
 
 from __future__ import annotations
 
@@ -169,3 +169,24 @@ def number(value: float) -> str:
     else:
         text = f"{value:.3g}" if 1e-3 <= abs(value) < 1000 else f"{value:.1e}"
     return text.replace("-", "−")
+
+
+def percent(share: float) -> str:
+    """A share as a percentage with two meaningful digits: "43 %", "3.1 %", "< 0.1 %"."""
+    value = 100 * share
+    if value >= 9.95:
+        return f"{value:.0f} %"
+    return f"{value:.1f} %" if value >= 0.1 else "< 0.1 %"
+
+
+def plain_percent(share: float) -> str:
+    """The same for shares that are mostly small: they get more digits."""
+    digits = 0 if share >= 0.1 else (1 if share >= 0.01 else (2 if share >= 0.001 else 3))
+    return f"{100 * share:.{digits}f} %"
+
+
+def signed_percent(share: float) -> str:
+    """A signed share: "+12.3 %", small ones with more digits, with a real minus sign."""
+    size = abs(share)
+    digits = 1 if size >= 0.01 or size < 5e-6 else (2 if size >= 0.001 else 3)
+    return f"{100 * share:+.{digits}f} %".replace("-", "−")

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.engine_calls import NEURONS
-from app.panels.model_picker import gigabytes
 from engine.dictionaries.starter_sets import STARTER_SETS, StarterSet, find_starter_set
 from engine.models.published import downloaded_dictionary
+from engine.sizes import byte_words
 
 if TYPE_CHECKING:
     from engine.models.catalogue import ModelEntry
@@ -75,7 +75,7 @@ def shelf_rows(
 def _memory(size: int | None, fits: bool | None) -> str:
     if size is None:
         return "not known"
-    return gigabytes(size) + ("" if fits is None else ", fits" if fits else ", too large")
+    return byte_words(size) + ("" if fits is None else ", fits" if fits else ", too large")
 
 
 def _model_here(entry: ModelEntry, known: PublishedEntry | None) -> ShelfRow:
@@ -91,7 +91,7 @@ def _model_here(entry: ModelEntry, known: PublishedEntry | None) -> ShelfRow:
         source=entry.id,
         model=entry.id,
         title=entry.title,
-        size=gigabytes(entry.size_bytes),
+        size=byte_words(entry.size_bytes),
         memory=_memory(entry.memory_bytes, entry.fits),
         licence=entry.licence,
         state="here" if obstacle is None else "cannot be opened yet",
@@ -121,8 +121,8 @@ def _starter_set(one: StarterSet) -> ShelfRow:
         source=one.id,
         model=one.model,
         title=one.title,
-        size=gigabytes(one.size_bytes),
-        memory=gigabytes(4 * one.size_bytes),
+        size=byte_words(one.size_bytes),
+        memory=byte_words(4 * one.size_bytes),
         licence=one.licence,
         state="comes with the program",
         here=True,
@@ -157,7 +157,7 @@ def _published(entry: PublishedEntry, group: str) -> ShelfRow:
         source=entry.id,
         model=entry.model,
         title=entry.title,
-        size="asked first" if entry.size_bytes is None else gigabytes(entry.size_bytes),
+        size="asked first" if entry.size_bytes is None else byte_words(entry.size_bytes),
         memory=_memory(memory, fits),
         licence=entry.licence,
         state=_state(entry),
@@ -173,12 +173,12 @@ def _state(entry: PublishedEntry) -> str:
         return "cannot be opened yet"
     if entry.path is not None:
         return "here"
-    return f"{gigabytes(entry.partial_bytes)} of it here" if entry.partial_bytes else "to download"
+    return f"{byte_words(entry.partial_bytes)} of it here" if entry.partial_bytes else "to download"
 
 
 def _too_large(memory: int, what: str) -> str:
     it = "It" if what == "model" else "With its model, and held whole, it"
-    return f"{it} needs about {gigabytes(memory)} of memory in float32, more than this machine has."
+    return f"{it} needs about {byte_words(memory)} of memory in float32, more than this machine has."
 
 
 def _cannot(obstacle: str | None) -> tuple[str, ...]:

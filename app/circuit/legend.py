@@ -7,8 +7,8 @@ from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from app.circuit.diagram import CircuitDiagram
-from app.circuit.words import plain_percent
 from app.panels.plain import tip
+from app.reading import plain_percent
 from app.theme import current_theme, theme_watcher
 from engine.graphs.circuit_drawing import THICKEST, WEAKEST
 

@@ -11,9 +11,10 @@ from PySide6.QtWidgets import QTreeWidgetItem, QVBoxLayout, QWidget
 from app.circuit.choice import CircuitChoice
 from app.circuit.desk import CircuitDesk
 from app.circuit.short_list import ShortList, row_of
-from app.circuit.words import name_of, plain_percent, signed_percent
+from app.circuit.words import name_of
 from app.circuit.work import Paths
 from app.panels.plain import Hint, MutedLabel, PlainLabel, tip
+from app.reading import plain_percent, signed_percent
 
 PATH_ROLE = Qt.ItemDataRole.UserRole
 PLACE_ROLE = Qt.ItemDataRole.UserRole + 1

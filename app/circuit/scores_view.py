@@ -6,8 +6,8 @@ from PySide6.QtCore import Qt, Slot
 from PySide6.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 
 from app.circuit.desk import CircuitDesk
-from app.circuit.words import plain_percent
 from app.panels.plain import ElidedLabel, Heading, MutedLabel, PlainLabel, tip
+from app.reading import plain_percent
 
 NOT_FOR_NEURONS = "Replacement, completeness do not apply"
 WHY_NOT = "Neurons are the model itself: they leave nothing to error nodes that could be counted against them."

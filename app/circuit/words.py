@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from app.reading import number
+from app.reading import number, plain_percent, signed_percent
 from engine.graphs import AttributionGraph, NodeKind, Supernode
 from engine.graphs.circuit import PlaceKey, node_name
 from engine.graphs.circuit_drawing import Drawing, shown_name
 from engine.graphs.glyphs import logit_index
 from engine.graphs.visible_text import visible_text
-
-
-def signed_percent(share: float) -> str:
-    """A signed share: "+12.3 %", small ones with more digits, with a real minus sign."""
-    size = abs(share)
-    digits = 1 if size >= 0.01 or size < 5e-6 else (2 if size >= 0.001 else 3)
-    return f"{100 * share:+.{digits}f} %".replace("-", "−")
-
-
-def plain_percent(share: float) -> str:
-    """A share without a sign; small ones with more digits."""
-    digits = 0 if share >= 0.1 else (1 if share >= 0.01 else (2 if share >= 0.001 else 3))
-    return f"{100 * share:.{digits}f} %"
 
 
 def name_of(graph: AttributionGraph, labels: dict[int, str], node: int) -> str:

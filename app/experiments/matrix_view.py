@@ -7,11 +7,10 @@ from typing import Any
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
-from app.circuit.words import signed_percent
 from app.experiments.plots import Matrix
 from app.experiments.tables import Figures
 from app.panels.plain import tip
-from app.reading import number
+from app.reading import number, signed_percent
 from engine.graphs.visible_text import visible_text
 
 MATRIX_TIP = (

@@ -23,8 +23,7 @@ from app.panels.flow import FlowRow
 from app.panels.plain import Heading, Hint, MutedLabel, ProblemLabel, tip
 from app.panels.rows_table import ROW_ROOM
 from app.panels.share_bar import ShareBar, ShareDelegate
-from app.panels.token_bars import percent
-from app.reading import input_shares, kind_of
+from app.reading import input_shares, kind_of, percent
 from app.session import Session
 from engine.errors import RequestError
 from engine.graphs import NodeKind

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QWidget
 from app.finding import names_of
 from app.panels.plain import tip
 from app.panels.share_bar import SHARE_ROLE
-from app.reading import GLYPHS, kind_of, number, short_name
+from app.reading import GLYPHS, kind_of, number, short_name, signed_percent
 from app.session import Session
 from engine.graphs import AttributionGraph
 from engine.graphs.connections import ConnectionGroup, Direction, GroupedBy, group_connections
@@ -203,10 +203,5 @@ class ConnectionsModel(QAbstractItemModel):
             return (f"{GLYPHS[kind_of(graph, node)]} {name}", weight, signed_percent(share))[index.column()]
         if role == Qt.ItemDataRole.ToolTipRole:
             name, place = self._session.node_name(node), graph.describe(node)
-            return tip(f"{name}\n{place}\nweight {weight}, share {signed_percent(share, 2)}")
+            return tip(f"{name}\n{place}\nweight {weight}, share {signed_percent(share)}")
         return None
-
-
-def signed_percent(share: float, digits: int = 1) -> str:
-    """A share with its sign: "+12.3 %"."""
-    return f"{100 * share:+.{digits}f} %".replace("-", "−")

@@ -15,8 +15,7 @@ from app.panels.examples_view import ExamplesView
 from app.panels.label_line import LabelLine
 from app.panels.plain import Heading, Hint, MutedLabel, PlainLabel, tip
 from app.panels.similar_list import SimilarList
-from app.panels.token_bars import percent
-from app.reading import GLYPHS, KIND_WORDS, activation_rank, kind_of, layer_word, number, token_word
+from app.reading import GLYPHS, KIND_WORDS, activation_rank, kind_of, layer_word, number, percent, token_word
 from app.session import Session
 from app.similar import SimilarDesk
 from engine.graphs import NodeKind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from PySide6.QtCore import QPoint, Qt, QTimer, Signal, Slot
+from PySide6.QtCore import QPoint, Qt, Signal, Slot
 from PySide6.QtGui import QAction, QKeyEvent
 from PySide6.QtWidgets import (
     QComboBox,
@@ -18,9 +18,9 @@ from PySide6.QtWidgets import (
 )
 
 from app.commands import Edits, Registry
-from app.panels.note_pane import KEPT_MS
 from app.panels.plain import MutedLabel
 from app.session import Session
+from app.typing_pause import TypingPause
 from engine.errors import LoupeError
 from engine.graphs.visible_text import visible_text
 from engine.projects.label_rows import LabelVersion
@@ -76,9 +76,7 @@ class LabelLine(QWidget):
         self._everywhere = False  # where the next label is meant to hold: as the person chose last
         self._run = 0  # what is typed from the first letter to Enter, Escape or another place is one run
         self._first: str | None = None  # the label before the run, once something of it is written
-        self._pause = QTimer(self)
-        self._pause.setSingleShot(True)
-        self._pause.setInterval(KEPT_MS)
+        self._pause = TypingPause(self)
         self._pause.timeout.connect(self._keep)
         above, below = QHBoxLayout(), QHBoxLayout()
         above.addWidget(self.edit, 1)
@@ -90,7 +88,7 @@ class LabelLine(QWidget):
         column.setSpacing(2)
         column.addLayout(above)
         column.addLayout(below)
-        self.edit.textEdited.connect(self._typed)
+        self.edit.textEdited.connect(self._pause.begin)
         self.edit.unwanted.connect(self._take_back)
         self.edit.editingFinished.connect(self.finish)
         self.scope.activated.connect(self._scope_chosen)
@@ -155,11 +153,6 @@ class LabelLine(QWidget):
         corner = self.edit.mapToGlobal(QPoint(0, self.edit.height()))
         self.menu.popup(corner)
         self.menu.setFocus(Qt.FocusReason.PopupFocusReason)
-
-    @Slot()
-    def _typed(self) -> None:
-        if not self._pause.isActive():
-            self._pause.start()
 
     @Slot()
     def _keep(self) -> None:

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QComboBox, QWidget
 
 from app.engine_calls import NEURONS
 from app.panels.plain import tip
+from engine.sizes import byte_words
 
 if TYPE_CHECKING:
     from engine.models.catalogue import ModelEntry
@@ -19,11 +20,6 @@ SOURCE_ROLE = Qt.ItemDataRole.UserRole
 COMMAND_ROLE = Qt.ItemDataRole.UserRole + 1
 
 MORE = ("More models and dictionaries…", "trace.models")
-
-
-def gigabytes(size: int) -> str:
-    """A size for people: "540 MB", "2.1 GB"."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 class _Picker(QComboBox):
@@ -122,7 +118,7 @@ class FeaturesPicker(_Picker):
 
 def describe_model(entry: ModelEntry) -> str:
     """What to know before choosing a model."""
-    parts = [f"{entry.title} ({entry.family})", f"needs about {gigabytes(entry.memory_bytes)} of memory"]
+    parts = [f"{entry.title} ({entry.family})", f"needs about {byte_words(entry.memory_bytes)} of memory"]
     if not entry.fits:
         parts.append("more than this machine has")
     if entry.kind == "starter" and not entry.prepared:

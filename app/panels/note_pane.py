@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import QTimer, Slot
+from PySide6.QtCore import Slot
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from app.commands import Edits, TreeEdits
 from app.dropped_files import TextBox
 from app.panels.plain import ElidedLabel, Heading
 from app.session import Session
+from app.typing_pause import TypingPause
 from engine.errors import LoupeError
 from engine.graphs.visible_text import visible_text
 from engine.projects import Project, TreeEntry, TreeRef
 
-KEPT_MS = 800  # what is typed is in the file after so long, however long the typing goes on
 WRITTEN = {"note": "Note", "prompt": "Prompt", "circuit": "Note on the circuit"}
 EMPTY = {
     "": "Notes on this trace: what you see, what you doubt, what to try next.",
@@ -38,9 +38,7 @@ class NotePane(QWidget):
         self.box.setObjectName("notes")
         self._entry: TreeEntry | None = None  # None: the open trace
         self._key: TreeRef | None = None  # whose text is shown
-        self._pause = QTimer(self)
-        self._pause.setSingleShot(True)
-        self._pause.setInterval(KEPT_MS)
+        self._pause = TypingPause(self)
         self._pause.timeout.connect(self.commit)
         column = QVBoxLayout(self)
         column.setContentsMargins(8, 4, 8, 6)
@@ -48,7 +46,7 @@ class NotePane(QWidget):
         column.addWidget(self.heading)
         column.addWidget(self.title)
         column.addWidget(self.box)
-        self.box.textChanged.connect(self._typed)
+        self.box.textChanged.connect(self._pause.begin)
         session.annotationsChanged.connect(self.refresh)
         self.refresh()
 
@@ -100,11 +98,6 @@ class NotePane(QWidget):
         except LoupeError as error:
             self.session.report_error("investigation", error)
             return ""
-
-    @Slot()
-    def _typed(self) -> None:
-        if not self._pause.isActive():
-            self._pause.start()
 
     @Slot()
     def commit(self) -> None:

@@ -1,4 +1,4 @@
-"""Tables of figures: one set-up of view, header and alignment for every table of the window."""
+"""Tables that list, sort and filter: one set-up of view, header and alignment for all of them."""
 
 from __future__ import annotations
 

@@ -8,8 +8,7 @@ from PySide6.QtWidgets import QStyle, QStyleOptionViewItem, QWidget
 
 from app.panels.plain import tip
 from app.panels.rows_table import Index, RoomyRows
-from app.panels.token_bars import percent
-from app.reading import InputShare
+from app.reading import InputShare, percent
 from app.theme import current_theme, theme_watcher
 
 SHARE_ROLE = Qt.ItemDataRole.UserRole + 1  # (what lowers, what raises), as parts of the largest in the list

@@ -11,14 +11,14 @@ from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QStatusBar, QToolButton
 
 from app.commands import CommandAction, Registry
 from app.jobs import Job, JobHost, Outcome
-from app.panels.model_picker import gigabytes
 from app.panels.plain import ElidedLabel, MutedLabel, PlainLabel, tip
-from app.panels.token_bars import percent
+from app.reading import percent
 from app.runs import Runs
 from app.session import Session
 from app.theme import current_theme, icon, theme_watcher
 from app.time_left import say
 from engine.graphs.visible_text import visible_text
+from engine.sizes import byte_words
 
 APPEAR_MS = 500
 MEMORY_MS = 3000
@@ -161,8 +161,8 @@ class StatusBar(QStatusBar):
     def _show_memory(self) -> None:
         used = self._process.memory_info().rss
         free = psutil.virtual_memory().available
-        self.memory.setText(gigabytes(used))
-        self.memory.setToolTip(tip(f"Memory used by this program; {gigabytes(free)} are free on this machine"))
+        self.memory.setText(byte_words(used))
+        self.memory.setToolTip(tip(f"Memory used by this program; {byte_words(free)} are free on this machine"))
 
     @Slot()
     def _show_scores(self) -> None:

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QListView, QStyle, QStyledItemDelegate, QStyleOpti
 
 from app.engine_calls import NextToken
 from app.panels.plain import tip
+from app.reading import percent
 from app.theme import current_theme
 from engine.graphs.visible_text import visible_text
 
@@ -15,14 +16,6 @@ Index = QModelIndex | QPersistentModelIndex
 SHARE_ROLE = Qt.ItemDataRole.UserRole
 TOKEN_ROLE = Qt.ItemDataRole.UserRole + 1
 COLUMNS = 2
-
-
-def percent(share: float) -> str:
-    """A share as a percentage with two meaningful digits: "43 %", "3.1 %", "< 0.1 %"."""
-    value = 100 * share
-    if value >= 9.95:
-        return f"{value:.0f} %"
-    return f"{value:.1f} %" if value >= 0.1 else "< 0.1 %"
 
 
 class TokenBarsModel(QAbstractListModel):

@@ -15,6 +15,7 @@ from engine.cli.terminal import TerminalProgress, interruptible
 from engine.errors import Cancelled, MachineError, RequestError
 from engine.graphs.visible_text import visible_text
 from engine.progress import Progress, part
+from engine.sizes import byte_words
 
 if TYPE_CHECKING:
     import threading
@@ -100,7 +101,7 @@ def _made(arguments: argparse.Namespace, settings: IndexSettings, cancel: thread
             work.rmdir()  # Nothing is in it yet.
         raise
     sys.stderr.write(
-        f"{len(corpus.tokens):,} tokens; keeps {index_bytes(model, features, settings) / 1e6:,.0f} MB in memory\n"
+        f"{len(corpus.tokens):,} tokens; keeps {byte_words(index_bytes(model, features, settings))} in memory\n"
     )
     build_index(model, features, corpus, path, settings, part(progress, _TEXT_SHARE, 1.0), cancel, work=work)
     shutil.rmtree(work, ignore_errors=True)
@@ -185,7 +186,7 @@ def _print(path: Path) -> None:
     index = FeatureIndex(path)
     head = index.head
     out = sys.stdout.write
-    out(f"Index:      {path} ({path.stat().st_size / 1e6:.1f} MB)\n")
+    out(f"Index:      {path} ({byte_words(path.stat().st_size)})\n")
     out(f"Of:         {visible_text(head.dictionary_name)} of {visible_text(head.model_name)}\n")
     out(f"Text:       {head.tokens_seen:,} tokens: {visible_text(head.corpus)}\n")
     out(f"Features:   {sum(head.widths):,} in {len(head.layers)} layers\n")

@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace, like: TraceSpec, project: Project) -> int
             table = find_shared(project, studied.traces, part(progress, 0.0, 1.0), cancel)
     _print(studied, len(specs))
     if table is not None:
-        print_table(table)
+        print_table(table, LEAST)
     if arguments.report is not None:
         report = {**_json(studied), "shared": None if table is None else table_json(table)}
         with written_whole(arguments.report) as file:

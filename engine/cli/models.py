@@ -13,6 +13,7 @@ from engine.cli.terminal import TerminalProgress, interruptible
 from engine.dictionaries.starter_sets import STARTER_SETS
 from engine.errors import Cancelled, RequestError
 from engine.graphs.visible_text import visible_text
+from engine.sizes import byte_words
 from engine.whole_files import written_whole
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def _print_here(models: list[ModelEntry], dictionaries: list[PublishedEntry], op
         sys.stdout.write(
             f"{visible_text(model.id)}\n"
             f"    {visible_text(model.title)} ({model.family}); {can}; {ready}\n"
-            f"    {model.size_bytes / 1e6:,.0f} MB on disk, needs about {model.memory_bytes / 2**30:.1f} GB of memory: "
+            f"    {byte_words(model.size_bytes)} on disk, needs about {byte_words(model.memory_bytes)} of memory: "
             f"{fits}; licence: {visible_text(model.licence)}\n"
         )
     if not models:
@@ -120,9 +121,7 @@ def _opens(entry: PublishedEntry) -> str:
 
 
 def _size(n_bytes: int | None) -> str:
-    if n_bytes is None:
-        return "size not known before it is asked"
-    return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:,.0f} MB"
+    return "size not known before it is asked" if n_bytes is None else byte_words(n_bytes)
 
 
 def _fit(entry: PublishedEntry) -> str:

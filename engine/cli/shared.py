@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         known = [row.id for row in project.traces()]
         chosen = known if arguments.traces is None else _numbers(arguments.traces, known)
         table = find_shared(project, chosen, TerminalProgress(), cancel, least=arguments.least)
-    print_table(table)
+    print_table(table, arguments.least)
     if out is not None:
         text = as_csv(table) if out.suffix.lower() == ".csv" else json.dumps(table_json(table), indent=2)
         with written_whole(out) as file:
@@ -68,10 +68,10 @@ def _numbers(text: str, known: list[int]) -> list[int]:
     return list(dict.fromkeys(numbers))
 
 
-def print_table(table: SharedTable) -> None:
-    """The features of most traces."""
+def print_table(table: SharedTable, least: int) -> None:
+    """The features of most traces, and how many `least` of them have."""
     out = sys.stdout.write
-    out(f"Shared:     {len(table.rows):,} features are in two or more of {len(table.traces):,} traces\n")
+    out(f"Shared:     {len(table.rows):,} features are in {least:,} or more of {len(table.traces):,} traces\n")
     for row in table.rows[:SHOWN]:
         one, often, strong = row.found, row.often, row.strong
         label = f"  {visible_text(row.label)}" if row.label else ""

@@ -19,6 +19,7 @@ from engine.errors import RequestError
 from engine.models.fingerprint import remembered_sha256
 from engine.models.memory import available_bytes
 from engine.progress import Progress, part
+from engine.sizes import byte_words
 
 # A set is held in memory where it takes no more than this share of what is free; else rows are read as needed.
 RESIDENT_SHARE = 1 / 3
@@ -39,7 +40,7 @@ class Placement:
         # What is packed cannot be read row by row: it is unpacked, or the set cannot be read.
         if (packed := sum(file.packed_bytes for file in held)) > RESIDENT_SHARE * free:
             raise RequestError(
-                f"The arrays of {label(held[0].path)} are compressed and need {packed / 1e9:.1f} GB unpacked; save the "
+                f"The arrays of {label(held[0].path)} are compressed and need {byte_words(packed)} unpacked; save the "
                 "files again with numpy.savez, uncompressed, so that rows can be read as needed."
             )
         return Placement(like.device, like.dtype, sum(file.count for file in held) * width <= RESIDENT_SHARE * free)

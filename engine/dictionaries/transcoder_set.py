@@ -14,6 +14,7 @@ from engine.errors import MachineError
 from engine.models.memory import available_bytes
 from engine.models.recording import LayerRecord, Recording
 from engine.progress import Progress, checkpoint, silent
+from engine.sizes import byte_words
 
 
 def _require_room(layers: Sequence[TranscoderLayer], device: torch.device) -> None:
@@ -27,8 +28,8 @@ def _require_room(layers: Sequence[TranscoderLayer], device: torch.device) -> No
     if needed > free:
         active = sum(len(layer.position) for layer in layers)
         raise MachineError(
-            f"The {active:,} features active on this prompt need about {needed / 2**30:.1f} GB of memory and "
-            f"{free / 2**30:.1f} GB are free; use a shorter prompt, or close other programs."
+            f"The {active:,} features active on this prompt need about {byte_words(needed)} of memory and "
+            f"{byte_words(free)} are free; use a shorter prompt, or close other programs."
         )
 
 

@@ -26,6 +26,7 @@ from engine.evidence.tally import SKETCH
 from engine.models.forward import BlockValues, run
 from engine.models.memory import available_bytes
 from engine.progress import Progress, checkpoint, part, silent
+from engine.sizes import byte_words
 
 if TYPE_CHECKING:
     from engine.dictionaries.features import Features
@@ -169,6 +170,6 @@ def _require_memory(model: LanguageModel, widths: dict[int, int], sides: int, se
     free = available_bytes(device)
     if needed > free:
         raise MachineError(
-            f"An index of {sum(widths.values()):,} features needs {needed / 2**30:.1f} GB of memory and "
-            f"{free / 2**30:.1f} GB are free; index some layers at a time with --layers, or keep fewer examples."
+            f"An index of {sum(widths.values()):,} features needs {byte_words(needed)} of memory and "
+            f"{byte_words(free)} are free; index some layers at a time with --layers, or keep fewer examples."
         )

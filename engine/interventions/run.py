@@ -24,6 +24,7 @@ from engine.models.memory import available_bytes
 from engine.models.recording import Recording
 from engine.models.weights import ModelWeights
 from engine.progress import Progress, checkpoint, silent
+from engine.sizes import byte_words
 from engine.tracing.read_features import read_features
 
 if TYPE_CHECKING:
@@ -223,6 +224,6 @@ def _require_room(weights: ModelWeights, rows: int) -> None:
     needed, free = rows * weights.vocab_size * 4, available_bytes()
     if needed > free:
         raise MachineError(
-            f"The logits of so many sets of changes need about {needed / 2**30:.1f} GB of memory and "
-            f"{free / 2**30:.1f} GB are free; run fewer at a time, or close other programs."
+            f"The logits of so many sets of changes need about {byte_words(needed)} of memory and "
+            f"{byte_words(free)} are free; run fewer at a time, or close other programs."
         )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import MachineError
+from engine.sizes import byte_words
 from engine.whole_files import written_whole
 
 CACHE_VARIABLE = "CIRCUIT_LOUPE_CACHE"
@@ -47,7 +48,7 @@ def machine_errors(path: Path, needed: int = 0) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            amount = f"about {needed / 1e6:,.0f} MB are needed" if needed else "more space is needed"
+            amount = f"about {byte_words(needed)} are needed" if needed else "more space is needed"
             sentence = f"The disk that holds {path} is full: {amount}; free some space or set {CACHE_VARIABLE}."
         else:
             reason = error.strerror or type(error).__name__
@@ -60,7 +61,7 @@ def require_space(path: Path, needed: int) -> None:
     free = shutil.disk_usage(path).free
     if free < needed:
         raise MachineError(
-            f"The disk that holds {path} has {free / 1e6:,.0f} MB free and about {needed / 1e6:,.0f} MB are needed; "
+            f"The disk that holds {path} has {byte_words(free)} free and about {byte_words(needed)} are needed; "
             f"free some space or set {CACHE_VARIABLE} to a folder on another disk."
         )
 

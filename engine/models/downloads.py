@@ -31,6 +31,7 @@ from engine.models.published import (
     state_file,
 )
 from engine.progress import Progress, checkpoint, silent
+from engine.sizes import byte_words
 
 if TYPE_CHECKING:
     from engine.models.hub_client import Hub, Listing, RemoteFile
@@ -273,8 +274,8 @@ def _size(sources: list[_Source]) -> DownloadSize:
 def _require_room(size: DownloadSize) -> None:
     if size.missing_bytes + _SPARE > size.free_bytes:
         raise MachineError(
-            f"The disk that holds {hub_folder()} has {size.free_bytes / 1e9:,.1f} GB free and the download needs "
-            f"{size.missing_bytes / 1e9:,.1f} GB; free some space or set HF_HUB_CACHE to a folder on another disk."
+            f"The disk that holds {hub_folder()} has {byte_words(size.free_bytes)} free and the download needs "
+            f"{byte_words(size.missing_bytes)}; free some space or set HF_HUB_CACHE to a folder on another disk."
         )
 
 

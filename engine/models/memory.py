@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import MachineError
 from engine.preferences import read_preferences
+from engine.sizes import byte_words
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +57,7 @@ def require_memory(name: str, n_parameters: int, dtype: str, device: torch.devic
     for where, free in (("in memory", available_bytes()), ("on the GPU", available_bytes(device))):
         if needed > free:
             raise MachineError(
-                f"{name} needs about {needed / 1e9:.1f} GB {where} and {free / 1e9:.1f} GB are free; "
+                f"{name} needs about {byte_words(needed)} {where} and {byte_words(free)} are free; "
                 f"close other programs, or {smaller}.{_allowed()}"
             )
 
@@ -64,7 +65,7 @@ def require_memory(name: str, n_parameters: int, dtype: str, device: torch.devic
 def _allowed() -> str:
     """What to add where it is the settings that allow no more."""
     allowed = read_preferences().memory_bytes
-    return "" if allowed is None else f" The settings allow {allowed / 1e9:.1f} GB in all."
+    return "" if allowed is None else f" The settings allow {byte_words(allowed)} in all."
 
 
 def _container_limit() -> int | None:

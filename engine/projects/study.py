@@ -7,6 +7,7 @@ by which model and dictionary answered, so that the next run goes on where that 
 from __future__ import annotations
 
 import csv
+import io
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -84,12 +85,13 @@ def read_prompts(path: Path) -> list[ListedPrompt]:
 
 
 def _lines(text: str) -> Iterator[ListedPrompt]:
-    return (ListedPrompt(line.replace("\\n", "\n")) for line in text.splitlines())
+    # Not splitlines: it would also cut at the line and page separators that a prompt may hold.
+    return (ListedPrompt(line.replace("\\n", "\n")) for line in text.split("\n"))
 
 
 def _table(text: str, path: Path) -> Iterator[ListedPrompt]:
     try:
-        rows = list(csv.DictReader(text.splitlines(keepends=True), strict=True))
+        rows = list(csv.DictReader(io.StringIO(text), strict=True))
     except csv.Error as error:
         raise RequestError(
             f"{path} is not a CSV table ({error}); mend it, or give text with one prompt a line."

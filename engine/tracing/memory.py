@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from engine.errors import MachineError
 from engine.models.memory import available_bytes
 from engine.models.recording import PATTERN_BYTES
+from engine.sizes import byte_words
 from engine.tracing.batches import CACHED_ROWS, FEWEST
 from engine.tracing.frozen import kept_bytes
 from engine.tracing.selection import CANDIDATE_BYTES, CANDIDATES_PER_NODE
@@ -54,6 +55,6 @@ def require_memory(model: LanguageModel, n_tokens: int, spec: TraceSpec, *, neur
     needed, free = estimate_bytes(model, n_tokens, spec, neurons=neurons), available_bytes(model.device)
     if needed > free:
         raise MachineError(
-            f"Tracing {n_tokens} tokens needs about {needed / 2**30:.1f} GB of memory and {free / 2**30:.1f} GB are "
+            f"Tracing {n_tokens} tokens needs about {byte_words(needed)} of memory and {byte_words(free)} are "
             "free; use a shorter prompt or fewer nodes, or close other programs."
         )

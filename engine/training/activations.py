@@ -20,6 +20,7 @@ from engine.errors import MachineError
 from engine.models.forward import BlockValues, run
 from engine.models.norms import normalise
 from engine.progress import Progress, checkpoint, silent
+from engine.sizes import byte_words
 from engine.training.text import Pieces
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _reserve(path: Path, size: int) -> None:
             path.unlink(missing_ok=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise MachineError(
-                f"The disk is full: {size / 2**30:.1f} GB are needed for recorded activations in {path.parent}; free "
+                f"The disk is full: {byte_words(size)} are needed for recorded activations in {path.parent}; free "
                 "some space, choose another folder, or a smaller buffer."
             ) from error
         raise MachineError(f"{path.parent} cannot be written ({error.strerror}); choose another folder.") from error

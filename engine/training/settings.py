@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from engine.errors import MachineError, RequestError
 from engine.models.memory import available_bytes
+from engine.sizes import byte_words
 
 if TYPE_CHECKING:
     from engine.models.weights import ModelWeights
@@ -115,6 +116,6 @@ def require_room(made: Plan, settings: TrainSettings, weights: ModelWeights) -> 
     if made.memory_bytes > free:
         raise MachineError(
             f"Training width {settings.width:,} for {weights.n_layers} layers needs about "
-            f"{made.memory_bytes / 2**30:.1f} GB of memory and {free / 2**30:.1f} GB are free; choose a smaller width, "
+            f"{byte_words(made.memory_bytes)} of memory and {byte_words(free)} are free; choose a smaller width, "
             "or close other programs."
         )

@@ -12,13 +12,13 @@ from pytestqt.qtbot import QtBot
 from app.dialogs import Ask
 from app.downloads import question
 from app.engine_calls import DownloadFacts
-from app.panels.model_picker import gigabytes
 from app.panels.models_page import ROW_ROLE, ModelsPage
 from app.shelf import HERE, ShelfRow, is_here, shelf_rows
 from app.window import MainWindow
 from engine.errors import RequestError
 from engine.models.published import published
 from engine.progress import checkpoint
+from engine.sizes import byte_words
 
 SMALL = "HuggingFaceTB/SmolLM2-360M"
 REFUSED = "openai/gpt-oss-20b"
@@ -248,7 +248,7 @@ def test_the_memory_of_a_dictionary_is_what_has_to_fit(monkeypatch: pytest.Monke
         (found,) = [one for one in shelf_rows([], [], [entry]) if one.source == entry.id]
         return found
 
-    assert row(needed).memory == f"{gigabytes(needed)}, fits"
-    assert row(needed - 1).memory == f"{gigabytes(needed)}, too large"
-    sentence = f"With its model, and held whole, it needs about {gigabytes(needed)} of memory"
+    assert row(needed).memory == f"{byte_words(needed)}, fits"
+    assert row(needed - 1).memory == f"{byte_words(needed)}, too large"
+    sentence = f"With its model, and held whole, it needs about {byte_words(needed)} of memory"
     assert any(one.startswith(sentence) for one in row(needed - 1).about)

@@ -12,9 +12,9 @@ from app.panels.connections_model import ConnectionsModel
 from app.panels.node_table import COLUMNS, NodeTableModel
 from app.panels.plain import tip
 from app.panels.status import score_entries
-from app.panels.token_bars import TokenBarsModel, percent
+from app.panels.token_bars import TokenBarsModel
 from app.prompt_state import Chip
-from app.reading import input_shares, number
+from app.reading import input_shares, number, percent, plain_percent, signed_percent
 from app.session import Session
 from app.window import MainWindow
 from engine.graphs import AttributionGraph, NodeKind
@@ -189,6 +189,13 @@ def test_numbers_are_short_and_true() -> None:
     assert percent(0.314) == "31 %"
     assert percent(0.0312) == "3.1 %"
     assert percent(0.0) == "< 0.1 %"
+    assert [plain_percent(share) for share in (0.314, 0.0312, 0.00312, 0.000312)] == [
+        "31 %",
+        "3.1 %",
+        "0.31 %",
+        "0.031 %",
+    ]
+    assert [signed_percent(share) for share in (0.123, -0.0042, 0.00031)] == ["+12.3 %", "−0.42 %", "+0.031 %"]
 
 
 def test_sliders_and_readout(open_window: MainWindow) -> None:

@@ -15,7 +15,8 @@ ENGINE_AT_IMPORT = {
     "engine.tracing.spec",
     "engine.dictionaries.starter_sets",
     "engine.models.catalogue", "engine.models.opened", "engine.models.published", "engine.cli.import_graph",
-    "engine.models.memory", "engine.places", "engine.preferences", "engine.tracing.target_files", "engine.whole_files",
+    "engine.models.memory", "engine.places", "engine.preferences", "engine.sizes", "engine.tracing.target_files",
+    "engine.whole_files",
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import MachineError, RequestError
+from engine.sizes import byte_words
 
 # Neuronpedia takes files of up to 100 MB.
 LARGEST_FILE = 512 * 2**20
@@ -90,7 +91,7 @@ def _require_memory(text: str, name: str) -> None:
     free = int(psutil.virtual_memory().available)
     if needed > free:
         raise MachineError(
-            f"{name} needs up to {needed / 2**30:.1f} GB of memory to be read and {free / 2**30:.1f} are free; "
+            f"{name} needs up to {byte_words(needed)} of memory to be read and {byte_words(free)} are free; "
             "close other programs, or prune the graph more before it is written."
         )
 

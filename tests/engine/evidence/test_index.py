@@ -207,7 +207,7 @@ def test_too_little_memory_and_a_full_disk_are_one_sentence(tmp_path: Path, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(indexing, "available_bytes", lambda device: 1000)
-        with pytest.raises(MachineError, match=r"60 features needs .* GB of memory .* --layers"):
+        with pytest.raises(MachineError, match=r"60 features needs .* [GM]B of memory .* --layers"):
             made(tmp_path)
 
     def full(*_: Any) -> None:

@@ -30,8 +30,12 @@ FEW = ("--max-nodes", "40")
 
 def test_lists_are_text_or_tables(tmp_path: Path) -> None:
     text, table = tmp_path / "list.txt", tmp_path / "list.csv"
-    text.write_text("\ufeffOne, two\n\nsecond\\nline\nOne, two\n", encoding="utf-8")
-    assert read_prompts(text) == [ListedPrompt("One, two"), ListedPrompt("second\nline")]
+    text.write_bytes("\ufeffOne, two\r\n\r\nsecond\\nline\nOne, two\npage\x0c and\u2028line\n".encode())
+    assert read_prompts(text) == [
+        ListedPrompt("One, two"),
+        ListedPrompt("second\nline"),
+        ListedPrompt("page\x0c and\u2028line"),
+    ]
     table.write_text(
         'target,prompt,against\n" Austin","In ""Texas"",\nthe capital is"," Dallas"\n,plain,\n', encoding="utf-8"
     )
@@ -92,6 +96,7 @@ def test_a_killed_run_goes_on_where_it_stopped_and_what_is_shared_is_merged(
     assert main(["shared", str(project), "--out", str(table), "--least", "4"]) == 0
     rows = list(csv.DictReader(table.read_text().splitlines()))
     assert rows
+    assert f"{len(rows):,} features are in 4 or more of 4 traces" in capsys.readouterr().out
     _check_against_the_graphs(project, rows[0])
 
 
