@@ -26,9 +26,9 @@ class Part:
     texts: tuple[str, ...]
 
 
-def parts() -> list[Part]:
-    """The program's packages and all that they need to run, by name."""
-    found: dict[str, Part] = {}
+def needed() -> set[str]:
+    """Names of the program and of all packages that it needs to run here."""
+    found: dict[str, str] = {}
     waiting = [PROGRAM]
     while waiting:
         name = waiting.pop()
@@ -39,12 +39,12 @@ def parts() -> list[Part]:
             one = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             continue  # It is needed on other platforms only.
-        found[key] = Part(one.metadata["Name"], one.version, _licence(one), tuple(_texts(one)))
-        waiting += _needed(one.requires or ())
-    return sorted(found.values(), key=lambda part: part.name.lower())
+        found[key] = name
+        waiting += _always(one.requires or ())
+    return set(found.values())
 
 
-def _needed(requirements: Iterable[str]) -> list[str]:
+def _always(requirements: Iterable[str]) -> list[str]:
     """Names of what is always needed: extras are left out, and markers of platforms are settled by what is there."""
     named = (_NAME.match(one) for one in requirements if "extra ==" not in one)
     return [found.group(0) for found in named if found is not None]
@@ -67,9 +67,14 @@ def _texts(one: metadata.Distribution) -> Iterable[str]:
                 yield path.read_text(encoding="utf-8", errors="replace").strip()
 
 
-def as_text(more: Iterable[Part] = ()) -> str:
-    """Everything in one text: an overview, then each licence's words."""
-    everything = [*parts(), *more]
+def _part(name: str) -> Part:
+    one = metadata.distribution(name)
+    return Part(one.metadata["Name"], one.version, _licence(one), tuple(_texts(one)))
+
+
+def as_text(names: Iterable[str], more: Iterable[Part] = ()) -> str:
+    """The packages of these names, and more, in one text: an overview, then each licence's words."""
+    everything = [*sorted(map(_part, names), key=lambda part: part.name.lower()), *more]
     overview = [f"{part.name} {part.version}: {part.licence}".replace(" :", ":") for part in everything]
     pieces = ["\n".join(overview)]
     for part in everything:
@@ -83,4 +88,4 @@ def licences() -> str:
     inside = getattr(sys, "_MEIPASS", None)
     if inside is not None and (Path(inside) / BUNDLED).is_file():
         return (Path(inside) / BUNDLED).read_text(encoding="utf-8", errors="replace")
-    return as_text()
+    return as_text(needed())

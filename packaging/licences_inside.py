@@ -1,8 +1,9 @@
-"""Licences that no package of the program states: Python's, PyInstaller's, and those of a Debian system's libraries."""
+"""Whose licences a bundle has to name: its packages, Python, PyInstaller, and the libraries of a Debian system."""
 
 from __future__ import annotations
 
 import platform
+import re
 import shutil
 import subprocess
 import sysconfig
@@ -10,7 +11,18 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
-from app.licences import Part
+from app.licences import PROGRAM, Part
+
+
+def packages_inside(places: Iterable[str]) -> set[str]:
+    """Names of the packages that these modules and files of a bundle come from.
+
+    What a package asks for is no answer: torch asks for sympy, which is left out, and tabulate brings
+    wcwidth in without asking for it.
+    """
+    owners = metadata.packages_distributions()
+    tops = {re.split(r"[./\\]", place)[0] for place in places}
+    return {PROGRAM, *(owner for top in tops for owner in owners.get(top, ()))}
 
 
 def maker_parts() -> list[Part]:
