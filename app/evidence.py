@@ -30,6 +30,7 @@ class EvidenceDesk(QObject):
     """Holds the pages of the open trace's dictionary."""
 
     changed = Signal()  # pages were opened, or closed
+    said = Signal(str)  # a short word for the status bar
     tried = Signal(int, object)  # node, Example: what it does on a text that was typed
 
     def __init__(self, runs: Runs, beside: JobHost, memory: Memory, parent: QObject | None = None) -> None:
@@ -161,6 +162,7 @@ class EvidenceDesk(QObject):
 
     def _made(self, outcome: Outcome) -> None:
         if isinstance(outcome, Value):
+            self.said.emit("The text is indexed; a feature of a trace with this dictionary shows its examples")
             self.reopen()
         elif isinstance(outcome, Failure):
             self.session.report_problem("inspector", outcome.sentence, "help.show_log" if outcome.ours else "")

@@ -269,6 +269,7 @@ class MainWindow(QMainWindow):
         session.prompt.problem.connect(self._prompt_problem)
         self.runs.modelChanged.connect(self._model_changed)
         self.host.idle.connect(self._idle)
+        self.evidence.said.connect(self.say)
         self.area.grouped.connect(self._group)
         self.inspector.label.left.connect(self.hands.leave_label)
         self.investigation.hitChosen.connect(self._hit_chosen)

@@ -35,7 +35,7 @@ FILTERS: tuple[tuple[str, Mark | None], ...] = (
     ("view.compare.only_right", Mark.ONLY_RIGHT),
 )
 WAITING = "Reading the two graphs…"
-NONE_OF_CLASS = "This side has no nodes of the class that is shown."
+NONE_OF_CLASS = "This side has no nodes of the class that is shown; press All to see every node."
 LEFT_ONLY = "Pins and labels belong to the graph at the left; exchange the two to edit this one."
 
 

@@ -160,7 +160,9 @@ class ModelsPage(QDialog):
         row = self.chosen()
         if row is None:
             nothing = (
-                "Nothing fits the filter." if not self.list.topLevelItemCount() else "Choose a row to read about it."
+                "Nothing fits the filter; empty it to see everything."
+                if not self.list.topLevelItemCount()
+                else "Choose a row to read about it."
             )
             self.about.setText(nothing)
         else:

@@ -261,8 +261,11 @@ def test_an_index_is_made_in_the_window_and_a_text_tried(
     assert "Index a text" in view.state.text()
     assert view.make.isVisible()
     monkeypatch.setattr(Ask, "open_folder", lambda *_: texts)
+    said: list[str] = []
+    ready.statusBar().messageChanged.connect(said.append)
     ready.registry.run("evidence.index_folder")
     qtbot.waitUntil(lambda: ready.evidence.index is not None, timeout=2 * SECONDS)
+    assert any(words.startswith("The text is indexed") for words in said)
     assert "the texts in texts" in view.density.toolTip()
     assert shown(ready.inspector)
     assert not list(indexes_folder().glob("*.part"))

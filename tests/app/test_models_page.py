@@ -90,7 +90,7 @@ def test_listing_filtering_and_choosing_ask_no_network(
     assert all("270m" in (row.title + row.source + row.model).lower() for row in listed(page))
     page.filter.setText("no such thing anywhere")
     assert listed(page) == []
-    assert page.about.text() == "Nothing fits the filter."
+    assert page.about.text() == "Nothing fits the filter; empty it to see everything."
     assert not page.use_button.isEnabled()
     assert not page.download_button.isEnabled()
 
