@@ -167,7 +167,7 @@ READS = {
     *("create", "open", "close", "heartbeat", "save_copy", "save_package", "undo", "redo", "all", "by_number"),
     *("traces", "load_graph", "report", "asked", "annotations", "label_versions", "snapshots", "search", "view"),
     *("effects", "setting", "of_trace", "key_of", "nodes_of", "versions", "settings", "result", "entries", "text"),
-    *("content", "tags", "is_free", "require_writable"),
+    *("content", "tags", "is_free", "require_writable", "changed_elsewhere"),
 }
 
 
