@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.engine_calls import NEURONS, LoadedModel
 from app.runs import Runs
 from app.shelf import is_here
+
+if TYPE_CHECKING:
+    from engine.graphs import AttributionGraph
 
 Then = Callable[[LoadedModel], None]
 
@@ -45,11 +48,13 @@ class OwnModel:
         fingerprint = str(self._made_by().get("fingerprint", ""))
         if not self.is_loaded():
             self.runs.follow_trace()
-        self.runs.with_model(partial(self._loaded, fingerprint, then, after))
+        self.runs.with_model(partial(self._loaded, self.session.graph, fingerprint, then, after))
 
-    def _loaded(self, fingerprint: str, then: Then, after: str) -> None:
+    def _loaded(self, graph: AttributionGraph | None, fingerprint: str, then: Then, after: str) -> None:
         model = self.runs.model
         assert model is not None
+        if self.session.graph is not graph:
+            return  # another graph was opened while the model loaded: what was asked for was not about it
         if model.fingerprint != fingerprint:
             sentence = (
                 f"{model.name} is no longer the model that made this graph; trace the prompt again, then {after}."

@@ -47,6 +47,8 @@ class TraceAgain:
         self.runs.with_model(partial(self._loaded, project, number, features))
 
     def _loaded(self, project: Project, number: int, features: str) -> None:
+        if self.session.project is not project:
+            return  # closed while the model loaded, and the wish with it
         model, made_by = self.runs.model, project.report(number).get("model") or {}
         assert model is not None
         source = str(made_by.get("source") or made_by.get("name") or "another model")

@@ -44,6 +44,7 @@ KEYS = (
 )  # fmt: skip
 HARMLESS = "This plugin does not support"  # the platform without a screen says so of every window and popup
 MOST_TRACES = 6
+CLOSED_WITHIN = 60.0  # seconds
 
 
 class Soak:
@@ -244,6 +245,10 @@ def main() -> int:
                 size = process.memory_info().rss / 2**20
                 sys.stderr.write(f"{part + 1000:,}: {len(soak.faults)} faults, {size:.0f} MB\n")
             window.close()
+            end = time.monotonic() + CLOSED_WITHIN
+            while window.isVisible() and time.monotonic() < end:  # what runs is cancelled first
+                app.processEvents()
+                time.sleep(0.01)
             window.deleteLater()
             for _ in range(3):
                 app.processEvents()

@@ -78,6 +78,21 @@ def test_a_trace_of_a_model_that_is_not_here_names_it(ready: MainWindow, qtbot: 
     assert "came from another program" in ready.area.banner.sentence.text()
 
 
+def test_a_project_that_is_closed_while_the_model_loads_takes_the_wish_with_it(ready: MainWindow, qtbot: QtBot) -> None:
+    session = ready.session
+    trace = as_trace(build_graph())
+    number = session.ensure_project().add_trace(
+        trace.report, trace.graph, title="Elsewhere", asked=Asked(TraceSpec(Prompt("one")), "neurons")
+    )
+    session.refresh(number)
+    ready.runs.model = None
+    ready.registry.run("trace.rerun")
+    session.close()
+    qtbot.waitUntil(lambda: ready.runs.model is not None, timeout=SECONDS)  # what the slots raise fails the test
+    wait_until_idle(qtbot, ready)
+    assert not ready.area.banner.isVisible()
+
+
 def test_the_menu_of_the_tree_offers_it(open_window: MainWindow) -> None:
     tree = open_window.investigation.tree
     at: QPoint = tree.visualItemRect(tree.topLevelItem(0)).center()
