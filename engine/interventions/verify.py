@@ -146,7 +146,7 @@ def verify_graph(
         if len(places) <= spec.watched
         else [places[at] for at in np.sort(drawn.choice(len(places), spec.watched, replace=False))]
     )
-    conservation = _off(case, graph, conservation)
+    conservation = _off(case, graph, nodes, places, conservation)
     sample = sample_edges(
         case,
         graph,
@@ -204,12 +204,14 @@ def _places(graph: AttributionGraph, nodes: NDArray[Any]) -> list[FeatureAt]:
     return [(int(layer), int(position), int(feature)) for layer, position, feature in zip(*columns, strict=True)]
 
 
-def _off(case: Case, graph: AttributionGraph, reported: float) -> float:
+def _off(
+    case: Case, graph: AttributionGraph, nodes: NDArray[np.int64], places: Sequence[FeatureAt], reported: float
+) -> float:
     """The largest error of a row: the one that the trace reported, or the one that the graph has now.
 
     Raises `RequestError` for a graph whose activations are not those of the model's run.
     """
-    for node, place in zip(_nodes(case, graph), _places(graph, _nodes(case, graph)), strict=True):
+    for node, place in zip(nodes, places, strict=True):
         own, run = float(graph.activation[node]), case.pools.signed(place)
         if abs(own - run) > SAME_ACTIVATION * max(abs(own), abs(run), 1e-3):
             raise RequestError(

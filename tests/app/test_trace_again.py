@@ -25,6 +25,16 @@ def sheets(window: MainWindow) -> list[ListSheet]:
     return [sheet for sheet in window.findChildren(ListSheet) if sheet.isVisible()]
 
 
+def open_kept(window: MainWindow) -> int:
+    """A trace that another model made, in the project and open; its number."""
+    trace, session = as_trace(build_graph()), window.session
+    number = session.ensure_project().add_trace(
+        trace.report, trace.graph, title="Elsewhere", asked=Asked(TraceSpec(Prompt("one")), "neurons")
+    )
+    session.refresh(number)
+    return number
+
+
 def run_again(window: MainWindow, qtbot: QtBot) -> list[str]:
     assert not sheets(window)
     window.registry.run("trace.rerun")
@@ -64,11 +74,7 @@ def test_a_trace_is_run_again_and_compared(ready: MainWindow, qtbot: QtBot) -> N
 
 def test_a_trace_of_a_model_that_is_not_here_names_it(ready: MainWindow, qtbot: QtBot) -> None:
     session = ready.session
-    trace = as_trace(build_graph())
-    number = session.ensure_project().add_trace(
-        trace.report, trace.graph, title="Elsewhere", asked=Asked(TraceSpec(Prompt("one")), "neurons")
-    )
-    session.refresh(number)
+    number = open_kept(ready)
     ready.registry.run("trace.rerun")
     wait_until_idle(qtbot, ready)
     assert "made with test; choose or open that model" in ready.area.banner.sentence.text()
@@ -80,11 +86,7 @@ def test_a_trace_of_a_model_that_is_not_here_names_it(ready: MainWindow, qtbot: 
 
 def test_a_project_that_is_closed_while_the_model_loads_takes_the_wish_with_it(ready: MainWindow, qtbot: QtBot) -> None:
     session = ready.session
-    trace = as_trace(build_graph())
-    number = session.ensure_project().add_trace(
-        trace.report, trace.graph, title="Elsewhere", asked=Asked(TraceSpec(Prompt("one")), "neurons")
-    )
-    session.refresh(number)
+    open_kept(ready)
     ready.runs.model = None
     ready.registry.run("trace.rerun")
     session.close()
