@@ -54,7 +54,8 @@ def plan_margins(stage: Stage) -> tuple[Margins, bool]:
     columns = np.diff(scene.layout.column_edges) * scale
     fitting = np.mean([width + 4 <= column for width, column in zip(widths, columns, strict=True)]) if names else 1.0
     # Where there is little height, some rows of nodes are worth more than whole texts of tokens.
-    slanted = bool(fitting < 0.75) and stage.rect.height() >= SLANT_LINES * line
+    stage.crowded = bool(fitting < 0.75)
+    slanted = (stage.crowded or stage.beside_crowded) and stage.rect.height() >= SLANT_LINES * line
     longest = min(max(widths, default=0.0), LONGEST_TOKEN)
     bottom = longest * math.sin(math.radians(SLANT)) + line + 2 if slanted else line + 10
     stage.own_bottom = bottom

@@ -40,6 +40,10 @@ class SharedRows(QObject):
             return
         self._busy = True
         other.follow(changed.fitted, other.stage.least_bottom)
+        for surface, beside in ((changed, other), (other, changed)):
+            if surface.stage.beside_crowded != beside.stage.crowded:
+                surface.stage.beside_crowded = beside.stage.crowded
+                surface.follow(changed.fitted, surface.stage.least_bottom)
         bottom = max(changed.stage.own_bottom, other.stage.own_bottom)
         for surface in (changed, other):
             if surface.camera.margins.bottom != bottom:

@@ -36,6 +36,8 @@ class Stage:
         self.place_changes = 0
         self.layout_changes = 0
         self.rotated_tokens = False
+        self.crowded = False  # this drawing's token texts do not fit beside each other
+        self.beside_crowded = False  # nor do those of the drawing beside it: both slant them
         self.own_bottom = 0.0  # room for the token texts of this drawing
         self.least_bottom = 0.0  # and of the one beside it, so that both end at the same height
         self.grouping: tuple[int, ...] = ()

@@ -305,7 +305,7 @@ class CircuitDiagram(QWidget):
         if key in _ARROWS and modifiers == Qt.KeyboardModifier.NoModifier:
             self._walk(*_ARROWS[key])
         elif key in _ARROWS and modifiers == Qt.KeyboardModifier.AltModifier:
-            self._nudge(*_ARROWS[key])
+            self.nudge(*_ARROWS[key])
         elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space) and self._leading() is not None:
             self._toggle(self._leading() or "")
         elif key == Qt.Key.Key_Escape and self.choice.places:
@@ -349,7 +349,12 @@ class CircuitDiagram(QWidget):
         self._show(key)
         self.update()
 
-    def _nudge(self, dx: float, dy: float) -> None:
+    def can_nudge(self) -> bool:
+        """A box or an open group of the diagram is chosen, and may be moved."""
+        return self.session.can_edit and not self._stops().keys().isdisjoint(self.choice.places)
+
+    def nudge(self, dx: float, dy: float) -> None:
+        """Move the chosen boxes one step of the keyboard; `dy` grows upwards."""
         if self.drawing is None or not self.session.can_edit:
             return
         stops = self._stops()

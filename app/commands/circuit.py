@@ -216,6 +216,14 @@ class CircuitHands:
         """Show the whole diagram."""
         self.window.area.circuit.diagram.fit()
 
+    def nudge(self, dx: float, dy: float) -> None:
+        """Move the chosen boxes one step; `dy` grows upwards."""
+        self.window.area.circuit.diagram.nudge(dx, dy)
+
+    def can_nudge(self) -> bool:
+        """Something of the diagram is chosen that may be moved."""
+        return self.window.area.circuit.diagram.can_nudge()
+
     def go(self) -> None:
         """Put the keyboard into the diagram."""
         self.window.look.show_circuit()

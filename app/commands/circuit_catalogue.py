@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from app.commands.registry import Command
-from app.group_colours import GROUP_COLOURS
+from engine.graphs.colours import GROUP_COLOURS
 
 if TYPE_CHECKING:
     from app.window import MainWindow
@@ -21,6 +21,12 @@ def circuit_commands(window: MainWindow) -> list[Command]:
         Command(f"edit.colour.{name.lower().replace(' ', '_')}", f"Colour group {name.lower()}", CIRCUIT,
                 partial(circuit.recolour, colour), (), "", circuit.has_group, section=1)
         for name, colour in GROUP_COLOURS
+    ]  # fmt: skip
+    nudges = [
+        Command(f"circuit.move.{way}", f"Move box {way}", CIRCUIT, partial(circuit.nudge, dx, dy), (), "",
+                circuit.can_nudge, section=6, shown_keys=f"Alt+{way.capitalize()}",
+                tip="Move what is chosen in the diagram one step; its place is kept")
+        for way, dx, dy in (("left", -1, 0), ("right", 1, 0), ("up", 0, 1), ("down", 0, -1))
     ]  # fmt: skip
     return [
         Command("edit.group_pins", circuit.group_title, CIRCUIT, circuit.group, ("Ctrl+G",), "group",
@@ -57,6 +63,7 @@ def circuit_commands(window: MainWindow) -> list[Command]:
         Command("circuit.refuse", "Re&fuse", CIRCUIT, circuit.refuse, ("Ctrl+Shift+R",), "close",
                 circuit.can_decide, section=5, tip="Refuse the suggestion in hand; it does not come back"),
         Command("circuit.fit", "Fit &diagram", CIRCUIT, circuit.fit, (), "fit", circuit.has_circuit, section=6),
+        *nudges,
         Command("circuit.go", "&Go to the diagram", CIRCUIT, circuit.go, ("Ctrl+5",), "", asked.has_graph, section=6),
         Command("view.circuit", "S&how the circuit", CIRCUIT, window.look.toggle_circuit, ("D",), "",
                 checked=window.look.circuit_shown, section=6, tip="Show the circuit's diagram below the graph"),

@@ -51,10 +51,9 @@ class Exports:
             return
         seen = self.window.area.strip.readout.text()
         caption = " · ".join([seen, *(text for text, _, _ in score_entries(session.report))])
-        annotations, title = session.annotations, self.window.files.trace_title()
+        circuit, title = circuit_of(session.annotations), self.window.files.trace_title()
         draw = partial(
-            graph_figure, session.graph, session.view, annotations.labels, annotations.pins, title, caption,
-            dark=current_theme().dark,
+            graph_figure, session.graph, session.view, circuit, title, caption, dark=current_theme().dark
         )  # fmt: skip
         self.write(path, partial(_draw, draw, path), "file.export_picture")
 

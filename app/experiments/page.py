@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from PySide6.QtCore import QEvent, Qt, Slot
+from PySide6.QtCore import QEvent, Qt, QTimer, Slot
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QHBoxLayout,
@@ -60,6 +61,7 @@ NOTHING_RUN = (
     "Nothing was run on this trace yet. Say at the left what to change and press Run; or test the pinned circuit, or "
     "verify the graph, from the Experiment menu."
 )
+LEAST_LETTERS = 32  # of a line of results beside the form
 OTHER_VERSION = "This experiment was kept by another version of the program; its figures cannot be shown here."
 
 
@@ -71,7 +73,7 @@ class ResultView(Protocol):
 
 
 class ExperimentPage(QSplitter):
-    """Form and results."""
+    """Form and results, side by side; where that leaves the results no room to be read, they are one more tab."""
 
     def __init__(self, desk: ExperimentDesk, registry: Registry, parent: QWidget | None = None) -> None:
         super().__init__(Qt.Orientation.Horizontal, parent)
@@ -102,8 +104,14 @@ class ExperimentPage(QSplitter):
         for view in self.views.values():
             self.stack.addWidget(view)
         self.side = self._left()
+        self.results = _scrolled(self._right(), sideways=True)
+        # Not while a size is being given: moving the results gives sizes itself.
+        self._resized = QTimer(self)
+        self._resized.setSingleShot(True)
+        self._resized.setInterval(0)
+        self._resized.timeout.connect(self._arrange)
         self.addWidget(self.side)
-        self.addWidget(_scrolled(self._right(), sideways=True))
+        self.addWidget(self.results)
         self.setStretchFactor(1, 1)
         self.setSizes([290, 560])
         self._fit_side()
@@ -111,6 +119,7 @@ class ExperimentPage(QSplitter):
         self.kept.activated.connect(self._other)
         desk.listChanged.connect(self._show_list)
         desk.shownChanged.connect(self._show)
+        desk.shownChanged.connect(self._turn_to_results)
         desk.draftChanged.connect(self._show_obstacle)
         desk.runs.modelChanged.connect(self._show_obstacle)
         self._show_list()
@@ -245,6 +254,31 @@ class ExperimentPage(QSplitter):
 
     # ---- size --------------------------------------------------------------------------------------------------
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._resized.start()
+
+    @Slot()
+    def _arrange(self) -> None:
+        """Put the results beside the form, or into its tabs where the form leaves them too few letters a line."""
+        room = self.width() - self.side.minimumWidth() - self.handleWidth()
+        narrow = room < LEAST_LETTERS * self.fontMetrics().averageCharWidth()
+        if narrow == (self.side.indexOf(self.results) >= 0):
+            return
+        if narrow:
+            self.side.setTabToolTip(self.side.addTab(self.results, "Result"), "What came out of an experiment")
+            self._turn_to_results()
+        else:
+            self.side.removeTab(self.side.indexOf(self.results))
+            self.insertWidget(1, self.results)
+            self.setStretchFactor(1, 1)
+            self.results.show()
+
+    @Slot()
+    def _turn_to_results(self) -> None:
+        if self.desk.shown is not None and self.side.indexOf(self.results) >= 0:
+            self.side.setCurrentWidget(self.results)
+
     def changeEvent(self, event: QEvent) -> None:
         """Larger text: the form keeps room for its words."""
         super().changeEvent(event)
@@ -254,6 +288,7 @@ class ExperimentPage(QSplitter):
     def _fit_side(self) -> None:
         bar = self.style().pixelMetric(QStyle.PixelMetric.PM_ScrollBarExtent)
         self.side.setMinimumWidth(max(240, *(inner.minimumSizeHint().width() + bar for inner in self._inner)))
+        self._resized.start()
 
 
 def _scrolled(inner: QWidget, *, sideways: bool = False) -> QScrollArea:

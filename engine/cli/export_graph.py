@@ -143,7 +143,7 @@ def write_told(
     else:
         view = _view(graph, annotations, arguments)
         caption = caption_of(report, view) if "unexplored" in report and "imported" not in graph.meta else ""
-        text = graph_figure(graph, view, annotations.labels, annotations.pins, title, caption, dark=arguments.dark)
+        text = graph_figure(graph, view, circuit, title, caption, dark=arguments.dark)
         write_drawing(text, arguments.out)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import RequestError
+from engine.graphs.colours import group_colour
 from engine.graphs.glyphs import column_name, logit_index, row_name
 from engine.graphs.graph import AttributionGraph, NodeKind
 from engine.graphs.scores import Scores, scores
@@ -30,9 +31,14 @@ class Supernode:
     name: str
     nodes: tuple[int, ...] = ()  # its own; those of nested supernodes are not repeated
     parent: int | None = None
-    colour: str = ""  # "" where the theme chooses
+    colour: str = ""  # '#rrggbb', or "" for one that its number gives
     note: str = ""
     collapsed: bool = True
+
+    @property
+    def shown_colour(self) -> str:
+        """What it is drawn in, as '#rrggbb'."""
+        return group_colour(self.colour, self.id)
 
     @property
     def place(self) -> str:

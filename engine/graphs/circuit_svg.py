@@ -5,11 +5,10 @@ Texts and colours are data: texts escaped and control characters made visible, c
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from xml.sax.saxutils import escape, quoteattr
 
-from engine.graphs.circuit import Box, Circuit, PlaceKey, Supernode
+from engine.graphs.circuit import Box, Circuit, PlaceKey
 from engine.graphs.circuit_drawing import THICKEST, WEAKEST, Drawing, Frame, Rectangle, draw, shown_name
 from engine.graphs.circuit_layout import Place
 from engine.graphs.colours import DARK, LIGHT, GraphColours
@@ -26,7 +25,6 @@ GLYPH, GLYPH_ROOM, SIDE = 9.0, 15.0, 9.0
 ROUND = 6.0
 TINT, FRAME_TINT = 0.16, 0.07  # how much of a supernode's colour its surface has
 EDGE_OPACITY = 0.82
-_COLOUR = re.compile(r"#[0-9a-fA-F]{6}\Z")
 
 
 def circuit_svg(
@@ -93,13 +91,10 @@ class _Picture:
         wide, high = area.right - area.left, area.top - area.bottom
         return f'<rect x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{high:.1f}" rx="{ROUND:g}" {look}/>'
 
-    def _own_colour(self, one: Supernode) -> str:
-        return one.colour if _COLOUR.match(one.colour) else self.colours.outline
-
     # -- the parts ----------------------------------------------------------------------------------------------------
 
     def _frame(self, frame: Frame) -> str:
-        colour = self._own_colour(frame.supernode)
+        colour = frame.supernode.shown_colour
         look = f'fill="{colour}" fill-opacity="{FRAME_TINT:g}" stroke="{colour}" stroke-dasharray="4 3"'
         return f"<g><title>{escape(visible_text(frame.supernode.name))}</title>{self._rect(frame.area, look)}</g>"
 
@@ -139,9 +134,9 @@ class _Picture:
         colours, area = self.colours, self.drawing.area_of(number)
         line = colours.outline
         if box.supernode is not None:
-            line = self._own_colour(box.supernode)
+            line = box.supernode.shown_colour
         elif box.inside:
-            line = self._own_colour(self.drawing.circuit.supernode(box.inside[-1]))
+            line = self.drawing.circuit.supernode(box.inside[-1]).shown_colour
         plain = self._rect(area, f'fill="{colours.band}"')
         parts = [f"<title>{escape(visible_text(box.name))} ({len(box.nodes)})</title>"]
         x, y = self._at(area.left + SIDE, (area.top + area.bottom) / 2)

@@ -6,6 +6,7 @@ orange against RdBu's blue (https://colorbrewer2.org). Plain hex text, so that n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -81,6 +82,23 @@ DARK = GraphColours(
     only_right="#62b3f0",
     changed="#f2f4f7",
 )
+# Supernodes that were given none. They stay apart for colour-blind eyes (Okabe and Ito 2008) on both themes.
+GROUP_COLOURS = (
+    ("Orange", "#d58400"),
+    ("Sky blue", "#3f9fd8"),
+    ("Green", "#0a9c73"),
+    ("Pink", "#bf6f9f"),
+    ("Vermilion", "#d05a10"),
+    ("Blue", "#0f6fb0"),
+    ("Yellow", "#c9b21b"),
+    ("Grey", "#7d858f"),
+)
+_HEX = re.compile(r"#[0-9a-fA-F]{6}\Z")
+
+
+def group_colour(given: str, number: int) -> str:
+    """A supernode's colour: the one it was `given`, or else one that stays the same as long as it keeps its number."""
+    return given if _HEX.match(given) else GROUP_COLOURS[(number - 1) % len(GROUP_COLOURS)][1]
 
 
 def colour_blind(colours: GraphColours) -> GraphColours:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from engine.errors import RequestError
@@ -20,15 +20,14 @@ from engine.progress import Progress, checkpoint, silent, watched
 def graph_figure(
     graph: AttributionGraph,
     view: GraphView,
-    labels: Mapping[int, str],
-    pins: Sequence[int],
+    circuit: Circuit,
     title: str,
     caption: str,
     *,
     dark: bool = False,
 ) -> str:
-    """The shown graph as SVG text, with legend and caption."""
-    return svg_text(graph, view, title=title, caption=caption, dark=dark, labels=labels, pins=pins)
+    """The shown graph as SVG text, with the labels, pins and supernodes of its circuit, legend and caption."""
+    return svg_text(graph, view, title=title, caption=caption, dark=dark, circuit=circuit)
 
 
 def circuit_figure(
@@ -76,7 +75,7 @@ def circuit_report(
     """
     view = view or prune(graph, keep=circuit.nodes)
     one, other = (
-        graph_figure(graph, view, circuit.labels, circuit.pins, title, "", dark=dark)
+        graph_figure(graph, view, circuit, title, "", dark=dark)
         for dark in watched((False, True), 4, "Drawing the graph", progress, cancel, every=1)
     )
     checkpoint(cancel)

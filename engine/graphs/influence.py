@@ -19,47 +19,59 @@ def target_weight(graph: AttributionGraph) -> NDArray[np.float64]:
     return weight
 
 
-def row_share(
-    graph: AttributionGraph, *, edges: NDArray[np.bool_] | None = None, count_rest: bool = True
-) -> NDArray[np.float64]:
-    """(E,) |edge| over its target's sum of |edges|; 0 for edges masked out.
+def row_scale(graph: AttributionGraph, size: NDArray[np.floating], *, count_rest: bool = True) -> NDArray[np.float64]:
+    """(N,) one over each target's sum of `size` (E,), so that an edge's size times it is its share of the row.
 
     With `count_rest` the sum includes what the row does not keep, so that nothing is explained by leaving it out;
     without, it is circuit-tracer's normalisation over the edges at hand.
     """
-    size = np.abs(graph.weight)
-    if edges is not None:
-        size = np.where(edges, size, 0)
     total = graph.sum_by_target(size)
     if count_rest:
         total = np.maximum(graph.input_mass.astype(np.float64), total)
-    return np.multiply(size, np.repeat(1 / np.maximum(total, 1e-10), np.diff(graph.row_start)), dtype=np.float64)
+    return 1 / np.maximum(total, 1e-10)
 
 
 def propagate(
-    graph: AttributionGraph, share: NDArray[np.float64], edges: NDArray[np.int64] | None = None
+    graph: AttributionGraph,
+    size: NDArray[np.floating],
+    edges: NDArray[np.int64] | None = None,
+    *,
+    scale: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
-    """(N,) influence of every node given row-normalised edges; logit nodes get 0 as in circuit-tracer.
+    """(N,) influence of every node; logit nodes get 0 as in circuit-tracer.
 
-    With `edges`, `share` holds one entry for each of these edge numbers and the others count as absent.
+    `size` (E,) holds each edge's share of its row, or its size where `scale` (N,) makes shares of it (`row_scale`).
+    With `edges` it holds one entry for each of these edge numbers and the others count as absent.
     """
     source, target = (graph.source, graph.target) if edges is None else (graph.source[edges], graph.target[edges])
     weight = target_weight(graph)
-    influence = weight.copy()
-    for step in _from_the_top(graph.layer[target]):
-        passed = share[step] * influence[target[step]]
-        influence += np.bincount(source[step], weights=passed, minlength=graph.n_nodes)
-    return influence - weight
+    flow = weight.copy()
+    for step in _from_the_top(graph) if edges is None else _sorted_from_the_top(graph.layer[target]):
+        from_above = flow if scale is None else flow * scale
+        passed = size[step] * from_above[target[step]]
+        flow += np.bincount(source[step], weights=passed, minlength=graph.n_nodes)
+    return flow - weight
 
 
-def _from_the_top(depth: NDArray[np.integer]) -> list[slice] | list[NDArray[np.int64]]:
-    """The edges of each target's layer, the highest layer first: slices where they lie by layer, as in most graphs."""
+def influence(graph: AttributionGraph, *, count_rest: bool = True) -> NDArray[np.float64]:
+    """(N,) influence of every node over all edges of the graph, rows normalised as `row_scale` says; 0 at logits."""
+    size = np.abs(graph.weight)
+    return propagate(graph, size, scale=row_scale(graph, size, count_rest=count_rest))
+
+
+def _from_the_top(graph: AttributionGraph) -> list[slice] | list[NDArray[np.int64]]:
+    """The edges of each target's layer, the highest layer first: slices where rows lie by layer, as in most graphs."""
+    rows = np.flatnonzero(np.diff(graph.row_start))
+    depth = graph.layer[rows]
+    if not len(rows) or (np.diff(depth) < 0).any():
+        return _sorted_from_the_top(graph.layer[graph.target])
+    ends = [0, *graph.row_start[rows[np.flatnonzero(np.diff(depth)) + 1]].tolist(), graph.n_edges]
+    return [slice(first, last) for first, last in zip(ends[-2::-1], ends[:0:-1], strict=True)]
+
+
+def _sorted_from_the_top(depth: NDArray[np.integer]) -> list[NDArray[np.int64]]:
     if not len(depth):
         return []
-    step = np.diff(depth)
-    if (step >= 0).all():
-        ends = [0, *(np.flatnonzero(step) + 1).tolist(), len(depth)]
-        return [slice(first, last) for first, last in zip(ends[-2::-1], ends[:0:-1], strict=True)]
     order = np.argsort(-depth, kind="stable")
     return [np.asarray(part) for part in np.split(order, np.flatnonzero(np.diff(depth[order])) + 1)]
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.graphs.graph import AttributionGraph, NodeKind
-from engine.graphs.influence import propagate, row_share, target_weight
+from engine.graphs.influence import propagate, row_scale, target_weight
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,16 @@ def scores(graph: AttributionGraph, *, compatible: bool = False, kept: NDArray[n
     """
     if graph.measure == "relevance":
         return Scores(None, None)
-    edges = None
+    size = np.abs(graph.weight)
     if compatible:
-        edges = graph.kind[graph.source] != NodeKind.BIAS
-    share = row_share(graph, edges=edges, count_rest=not compatible)
+        size[graph.kind[graph.source] == NodeKind.BIAS] = 0
+    scale = row_scale(graph, size, count_rest=not compatible)
     ended = np.zeros(graph.n_nodes, dtype=np.bool_) if kept is None else (graph.kind == NodeKind.FEATURE) & ~kept
-    if kept is not None:
-        share = np.where(ended[graph.target], 0.0, share)
-    influence = propagate(graph, share)
+    scale[ended] = 0
+    influence = propagate(graph, size, scale=scale)
     is_error = (graph.kind == NodeKind.ERROR) | ended
-    from_error = graph.sum_by_target(np.where(is_error[graph.source], share, 0.0))
+    size[~is_error[graph.source]] = 0
+    from_error = graph.sum_by_target(size) * scale
     flow = influence + target_weight(graph)
     lost = 0.0
     if not compatible:

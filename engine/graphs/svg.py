@@ -6,13 +6,13 @@ Every export is this one drawing. Texts of graphs and people are data: escaped, 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.graphs.circuit import Circuit, Supernode
 from engine.graphs.colours import DARK, LIGHT, GraphColours, signed_ramp
 from engine.graphs.edge_ranking import STRONGEST, EdgeRanking
 from engine.graphs.glyphs import (
@@ -39,7 +39,9 @@ FONT = "Inter, 'Segoe UI', 'Helvetica Neue', 'DejaVu Sans', Arial, sans-serif"
 SMALL, TITLE = 11.0, 17.0  # font sizes in pixels, beside TEXT
 PINNED_EDGES = 300
 LONGEST_LABEL = 40  # characters
-
+RING = 7.0  # how much wider the ring of a grouped node is than the node
+GROUP_LINE = 20.0  # of the legend
+NO_CIRCUIT = Circuit()
 
 Box = tuple[float, float, float, float]
 
@@ -52,14 +54,13 @@ def write_svg(
     title: str,
     caption: str = "",
     dark: bool = False,
-    labels: Mapping[int, str] | None = None,
-    pins: Sequence[int] = (),
+    circuit: Circuit = NO_CIRCUIT,
 ) -> None:
     """Write the picture of `svg_text` to `path`, whole or not at all.
 
     Raises RequestError for a folder that does not exist, MachineError for a full disk or a folder not writable.
     """
-    text = svg_text(graph, view, title=title, caption=caption, dark=dark, labels=labels, pins=pins)
+    text = svg_text(graph, view, title=title, caption=caption, dark=dark, circuit=circuit)
     with written_whole(Path(path)) as file:
         file.write(text.encode("utf-8"))
 
@@ -71,11 +72,10 @@ def svg_text(
     title: str,
     caption: str = "",
     dark: bool = False,
-    labels: Mapping[int, str] | None = None,
-    pins: Sequence[int] = (),
+    circuit: Circuit = NO_CIRCUIT,
 ) -> str:
-    """The picture as XML text. `labels` and `pins` are node numbers; hidden nodes among them are not drawn."""
-    drawing = _Drawing(graph, view, DARK if dark else LIGHT, labels or {}, pins)
+    """The picture as XML text, with the pins, labels and supernodes of `circuit`; hidden nodes are not drawn."""
+    drawing = _Drawing(graph, view, DARK if dark else LIGHT, circuit)
     return drawing.document(visible_text(title.strip()), visible_text(caption.strip()) or drawing.figures())
 
 
@@ -87,8 +87,7 @@ class _Drawing:
         graph: AttributionGraph,
         view: GraphView,
         colours: GraphColours,
-        labels: Mapping[int, str],
-        pins: Sequence[int],
+        circuit: Circuit,
     ) -> None:
         self.graph, self.view, self.colours = graph, view, colours
         self.layout: Layout = lay_out(graph, view.nodes, viewport=(WIDTH, HEIGHT))
@@ -100,11 +99,17 @@ class _Drawing:
         self.y = TOP + (self.layout.height - self.layout.y) * self.stretch_y
         self.sizes = np.array(SIZES)[size_levels(graph, "influence")]
         self.shown = np.flatnonzero(view.nodes)
-        self.pins = [node for node in dict.fromkeys(pins) if 0 <= node < graph.n_nodes and view.nodes[node]]
-        self.labels = {node: visible_text(text, LONGEST_LABEL) for node, text in labels.items() if text}
+        self.pins = [node for node in dict.fromkeys(circuit.pins) if self._is_shown(node)]
+        self.labels = {node: visible_text(text, LONGEST_LABEL) for node, text in circuit.labels.items() if text}
+        self.supernodes = [one for one in circuit.supernodes if any(map(self._is_shown, one.nodes))]
+        self.group_of = {node: one for one in self.supernodes for node in one.nodes if self._is_shown(node)}
         self.edges, self.domain = self._choose_edges()
         self.width = LEFT + self.grid_width + RIGHT
-        self.height = TOP + self.grid_height + BOTTOM + self._token_room()
+        self.group_lines = self._lay_out_groups()
+        self.height = TOP + self.grid_height + BOTTOM + self._token_room() + GROUP_LINE * len(self.group_lines)
+
+    def _is_shown(self, node: int) -> bool:
+        return 0 <= node < self.graph.n_nodes and bool(self.view.nodes[node])
 
     def _choose_edges(self) -> tuple[NDArray[np.int64], float]:
         """The strongest inputs of every node, and the strongest edges of pinned nodes; weakest first."""
@@ -146,6 +151,7 @@ class _Drawing:
             *self._rows(),
             *self._tokens(),
             *self._edges(),
+            *self._rings(),
             *self._nodes(),
             *self._logits(),
             *self._labels(),
@@ -241,7 +247,18 @@ class _Drawing:
             name = describe(self.graph, node)
             label = self.labels.get(node)
             told = f"{label} ({name})" if label else name
+            if node in self.group_of:
+                told += f", in {visible_text(self.group_of[node].name, LONGEST_LABEL)}"
             parts.append(f'<g class="node {kind.name.lower()}"><title>{escape(told)}</title>{shape}</g>')
+        return [*parts, "</g>"]
+
+    def _rings(self) -> list[str]:
+        """A ring in its supernode's colour around each grouped node, in the shape of the node."""
+        parts = ['<g id="groups" fill="none" stroke-width="2" stroke-linejoin="round">']
+        for node, supernode in self.group_of.items():
+            kind, size = NodeKind(int(self.graph.kind[node])), float(self.sizes[node]) + RING
+            look = f'stroke="{supernode.shown_colour}"'
+            parts.append(glyph_shape(kind, float(self.x[node]), float(self.y[node]), size, look))
         return [*parts, "</g>"]
 
     def _logits(self) -> list[str]:
@@ -314,7 +331,7 @@ class _Drawing:
         return best
 
     def _legend(self) -> list[str]:
-        c, y = self.colours, self.height - 46
+        c, y = self.colours, self.height - 46 - GROUP_LINE * len(self.group_lines)
         parts, x = ['<g id="legend">'], LEFT
         present = set(self.graph.kind[self.shown].tolist())
         for kind in (NodeKind.FEATURE, NodeKind.EMBEDDING, NodeKind.LOGIT, NodeKind.ERROR, NodeKind.BIAS):
@@ -332,4 +349,23 @@ class _Drawing:
             parts.append(f'<rect x="{left + 7 * i:.1f}" y="{y - 5:.1f}" width="7.2" height="10" fill="{colour}"/>')
         parts.append(text_line(right + 6, y + 4, f"+{end}", c.muted, size=SMALL))
         parts.append(text_line(left - 6, y + 4, f"{words}   −{end}", c.muted, size=SMALL, anchor="end"))
+        for line in self.group_lines:
+            y += GROUP_LINE
+            for x, supernode, name in line:
+                look = f'fill="none" stroke="{supernode.shown_colour}" stroke-width="2"'
+                parts.append(glyph_shape(NodeKind.FEATURE, x + 5, y, 10, look))
+                parts.append(text_line(x + 15, y + 4, name, c.muted, size=SMALL, kind="group"))
         return [*parts, "</g>"]
+
+    def _lay_out_groups(self) -> list[list[tuple[float, Supernode, str]]]:
+        """Lines of the legend that name the supernodes: where each stands, and its name as far as it is written."""
+        lines, right = list[list[tuple[float, Supernode, str]]](), math.inf
+        for supernode in self.supernodes:
+            name = visible_text(" ".join(supernode.name.split()), LONGEST_LABEL)
+            width = 15 + text_width(name, SMALL) + 18
+            if right + width > self.width - RIGHT:
+                lines.append([])
+                right = LEFT
+            lines[-1].append((right, supernode, name))
+            right += width
+        return lines

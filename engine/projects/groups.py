@@ -32,7 +32,7 @@ class Group:
 
     id: int
     name: str
-    colour: str  # "" where the theme chooses
+    colour: str  # '#rrggbb', or "" for one that its number gives
     nodes: tuple[int, ...]  # its own, without those of supernodes inside it
     collapsed: bool
     parent: int | None = None  # the supernode it is in

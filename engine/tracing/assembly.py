@@ -150,8 +150,9 @@ def _connect(
     sources = np.flatnonzero(column >= 0)
     blocks = [block for _, block in sorted(table.layers.items())] + [table.logits]
     traced = np.concatenate([np.flatnonzero(kind == NodeKind.FEATURE), np.flatnonzero(kind == NodeKind.LOGIT)])
+    edges_of = partial(_edges_of, column=column[sources], number=sources.astype(np.int32))
     with ThreadPoolExecutor(min(torch.get_num_threads(), MOST_WORKERS)) as pool:
-        edges = list(pool.map(partial(_edges_of, column=column[sources], number=sources.astype(np.int32)), blocks))
+        edges = _joined(list(pool.map(edges_of, blocks)))
     return AttributionGraph(
         kind=kind,
         layer=np.concatenate(nodes.layer).astype(np.int32),
@@ -159,13 +160,13 @@ def _connect(
         feature=np.concatenate(nodes.feature).astype(np.int32),
         activation=np.concatenate(nodes.activation),
         influence=np.concatenate(nodes.influence),
-        source=np.concatenate([one.source for one in edges]),
-        target=np.repeat(traced.astype(np.int32), np.concatenate([one.count for one in edges])),
-        weight=np.concatenate([one.weight for one in edges]),
+        source=edges.source,
+        target=np.repeat(traced.astype(np.int32), edges.count),
+        weight=edges.weight,
         traced=traced.astype(np.int32),
         value=_floats(torch.cat([block.value for block in blocks])),
-        rest=np.concatenate([one.rest for one in edges]),
-        rest_absolute=np.concatenate([one.rest_absolute for one in edges]),
+        rest=edges.rest,
+        rest_absolute=edges.rest_absolute,
         tokens=tuple(tokens),
         token_ids=tuple(int(one) for one in token_ids),
         logit_token=targets.token.astype(np.int32),
@@ -185,6 +186,22 @@ class _Edges:
     weight: NDArray[np.float32]
     rest: NDArray[np.float32]
     rest_absolute: NDArray[np.float32]
+
+
+def _joined(blocks: list[_Edges]) -> _Edges:
+    """The edges of all rows. Each block is let go as soon as it is copied: there may be millions of them."""
+    count = np.concatenate([one.count for one in blocks])
+    source, weight = np.empty(count.sum(), np.int32), np.empty(count.sum(), np.float32)
+    rest = np.concatenate([one.rest for one in blocks])
+    rest_absolute = np.concatenate([one.rest_absolute for one in blocks])
+    first = 0
+    blocks.reverse()
+    while blocks:
+        block = blocks.pop()
+        last = first + len(block.source)
+        source[first:last], weight[first:last] = block.source, block.weight
+        first = last
+    return _Edges(source, count, weight, rest, rest_absolute)
 
 
 def _edges_of(block: LayerRows, column: NDArray[np.int64], number: NDArray[np.int32]) -> _Edges:

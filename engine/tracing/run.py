@@ -322,7 +322,8 @@ def _finish(
     )
     graph = keep_strongest(full, 1.0 if spec.compatible else spec.edge_mass)
     # The compatible scores are those of all edges between nodes, as circuit-tracer has them.
-    strict, compatible = scores(graph, compatible=spec.compatible), scores(full, compatible=True)
+    compatible = scores(full, compatible=True)
+    strict = compatible if spec.compatible else scores(graph)
     report = {
         "top_tokens": _top_tokens(model, prediction),
         "target": {

@@ -26,6 +26,7 @@ from PySide6.QtWidgets import (
 )
 from pytestqt.qtbot import QtBot
 
+from app.experiments.page import LEAST_LETTERS
 from app.panels.help_sheet import HelpSheet
 from app.panels.plain import ElidedLabel
 from app.theme import DARK, LIGHT, Theme, apply_theme, contrast, current_theme
@@ -252,13 +253,24 @@ def test_an_experiment_has_names_and_colours_and_room(experimenting: MainWindow,
         QApplication.processEvents()
     least = experimenting.minimumSizeHint()
     assert least.width() <= 1440 and least.height() <= 900, least
-    assert page.width() > page.side.width() + 150, "the result has room beside the form"
-    wrong = []
-    for widget in page.findChildren(QWidget):
-        if widget.isVisible() and not inside_another(widget):
-            reason = clipped(widget)
-            wrong += [f"{type(widget).__name__} {getattr(widget, 'text', str)()!r}: {reason}"] if reason else []
+    assert page.side.indexOf(page.results) == 2, "the form leaves too little room: the result is a tab"
+    wrong, letter = [], page.fontMetrics().averageCharWidth()
+    for tab in range(page.side.count()):
+        page.side.setCurrentIndex(tab)
+        QApplication.processEvents()
+        for widget in page.findChildren(QWidget):
+            if widget.isVisible() and not inside_another(widget):
+                reason = clipped(widget)
+                wrong += [f"{type(widget).__name__} {getattr(widget, 'text', str)()!r}: {reason}"] if reason else []
     assert not wrong, "\n".join(wrong)
+    assert page.results.width() >= LEAST_LETTERS * letter
+    while experimenting.look.text_scale() > 1.01:
+        experimenting.registry.run("view.smaller")
+    for _ in range(5):
+        QApplication.processEvents()
+    assert page.indexOf(page.results) == 1 and page.side.count() == 2, "beside the form again"
+    assert page.results.isVisible()
+    assert page.results.width() >= LEAST_LETTERS * page.fontMetrics().averageCharWidth()
 
 
 def test_titles_of_panels_grow_with_the_text(twice_as_large: MainWindow) -> None:

@@ -11,7 +11,6 @@ from pytestqt.qtbot import QtBot
 from app.circuit.diagram import CircuitDiagram
 from app.circuit.painting import surface_colour
 from app.dialogs import Ask
-from app.group_colours import GROUP_COLOURS
 from app.session import Session
 from app.theme import DARK, LIGHT
 from app.theme.tokens import contrast
@@ -19,6 +18,7 @@ from app.window import MainWindow
 from engine.graphs import AttributionGraph, Circuit, NodeKind, Supernode
 from engine.graphs.circuit import PlaceKey
 from engine.graphs.circuit_drawing import draw
+from engine.graphs.colours import GROUP_COLOURS
 
 
 class Circuits:
@@ -286,6 +286,30 @@ def test_arrows_walk_and_move_boxes(circuits: Circuits) -> None:
     assert circuits.nodes[0] in circuits.session.annotations.positions
     circuits.run("edit.undo")
     assert circuits.session.annotations.positions == {}, "presses on one box are one step"
+
+
+@pytest.mark.command("circuit.move.left", "circuit.move.right", "circuit.move.up", "circuit.move.down")
+def test_the_menu_moves_boxes_as_alt_and_the_arrows_do(circuits: Circuits) -> None:
+    circuits.build()
+    circuits.window.choice.choose(())
+    assert not circuits.window.registry.action("circuit.move.left").isEnabled(), "nothing is chosen"
+    for way, key in (
+        ("left", Qt.Key.Key_Left),
+        ("right", Qt.Key.Key_Right),
+        ("up", Qt.Key.Key_Up),
+        ("down", Qt.Key.Key_Down),
+    ):
+        circuits.click(circuits.nodes[0])
+        before = circuits.diagram._stops()[circuits.nodes[0]]
+        circuits.qtbot.keyClick(circuits.diagram, key, Qt.KeyboardModifier.AltModifier)
+        by_key = circuits.session.annotations.positions[circuits.nodes[0]]
+        assert by_key != before
+        circuits.run("edit.undo")
+        circuits.run(f"circuit.move.{way}")
+        assert circuits.session.annotations.positions[circuits.nodes[0]] == by_key, way
+        circuits.run("edit.undo")
+        assert circuits.session.annotations.positions == {}
+    assert circuits.window.registry.action("circuit.move.up").text().endswith("\tAlt+Up")
 
 
 def test_the_diagram_says_what_is_chosen(circuits: Circuits) -> None:

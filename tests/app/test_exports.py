@@ -15,6 +15,7 @@ from app.jobs import Cancelled, Outcome
 from app.window import MainWindow
 from engine.errors import Cancelled as CancelledError
 from engine.graphs import NodeKind, prune
+from engine.graphs.circuit import Circuit
 from engine.graphs.figures import graph_figure
 from engine.progress import Progress, checkpoint
 from tests.app.conftest import as_trace
@@ -182,7 +183,7 @@ def test_a_running_job_does_not_hold_an_export_up(
 def test_a_long_export_says_where_it_is_and_can_be_stopped(
     window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot, ending: str
 ) -> None:
-    graph = build_graph(n_features=600, n_edges=150_000)
+    graph = build_graph(n_features=2000, n_edges=600_000)
     window.session.add_trace(as_trace(graph), "a large one", "neurons")
     host, told = window.beside, []
     qtbot.waitUntil(lambda: not host.busy)
@@ -227,7 +228,7 @@ def test_the_status_bar_shows_what_is_being_written(open_window: MainWindow, qtb
 @pytest.mark.parametrize("ending", ["png", "pdf"])
 def test_a_picture_is_stopped_between_its_pieces(tmp_path: Path, ending: str) -> None:
     graph, cancel, told = build_graph(n_features=60), threading.Event(), []
-    text = graph_figure(graph, prune(graph), {}, (), "a", "b")
+    text = graph_figure(graph, prune(graph), Circuit(), "a", "b")
 
     def progress(stage: str, fraction: float) -> None:
         told.append(fraction)

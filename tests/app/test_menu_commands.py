@@ -11,11 +11,11 @@ from PySide6.QtWidgets import QApplication, QLineEdit, QWidget
 from pytestqt.qtbot import QtBot
 
 from app.dialogs import Ask
-from app.group_colours import GROUP_COLOURS
 from app.panels.about_sheet import AboutSheet
 from app.panels.help_sheet import HelpSheet
 from app.window import MainWindow
 from engine.graphs import AttributionGraph, NodeKind
+from engine.graphs.colours import GROUP_COLOURS
 from engine.places import log_file
 from engine.projects import Project
 from tests.app.conftest import as_trace

@@ -10,12 +10,12 @@ from pytestqt.qtbot import QtBot
 
 from app.commands import Edits, TreeEdits
 from app.commands.edits import group_of
-from app.group_colours import GROUP_COLOURS
 from app.session import Session, ViewSettings
 from app.unsaved import is_unsaved
 from app.visited import Visited
 from engine.errors import RequestError
 from engine.graphs import AttributionGraph, NodeKind
+from engine.graphs.colours import GROUP_COLOURS
 from engine.projects import TreeRef
 from tests.app.conftest import as_trace
 

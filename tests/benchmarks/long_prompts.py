@@ -1,13 +1,18 @@
 """What long prompts cost: seconds and peak memory, beside the floor of the sweep's own products. Run by hand.
 
-python -m tests.benchmarks.long_prompts lengths     SmolLM2 and transcoders, 256 nodes, 15 to 1,000 tokens
+python -m tests.benchmarks.long_prompts lengths     SmolLM2 and transcoders, 256 nodes, 15 to 1,000 tokens;
+                                                        --picture FILE.png draws them
 python -m tests.benchmarks.long_prompts neurons     SmolLM2's neurons, 1,000 tokens, 1,000 nodes
 python -m tests.benchmarks.long_prompts gemma       a Gemma-2-2B-shaped model in bfloat16, 2,300 tokens, 64 nodes
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import math
+import os
+import statistics
 import subprocess
 import sys
 import time
@@ -21,8 +26,9 @@ from torch import Tensor
 from engine.tracing import Prompt, Target, TraceSpec, trace
 from tests.benchmarks import spoken
 from tests.benchmarks.against_circuit_tracer import ROOT, floor_gflop, prepared
+from tests.benchmarks.side_loupe import best_rate
 
-LENGTHS = (15, 60, 250, 1000)
+PROMPTS = {"lengths": (15, 60, 250, 1000), "neurons": (1000,), "gemma": (2300,)}
 TEXT = ROOT / "resources" / "fidelity_text.txt"
 GEMMA_2_2B = {
     "model_type": "gemma2",
@@ -154,23 +160,58 @@ def one(what: str, tokens: int) -> dict[str, Any]:
     return measured(model, features, tuple(ids), nodes=1000 if what == "neurons" else 256)
 
 
+def draw(found: list[dict[str, Any]], rate: float, path: Path) -> None:
+    """The cost by length beside the floor at the machine's best rate, both axes logarithmic, as a PNG picture."""
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    import pyqtgraph
+
+    pyqtgraph.setConfigOptions(antialias=True, background="w", foreground="#1c2127")
+    application = pyqtgraph.mkQApp()
+    plot = pyqtgraph.PlotWidget()
+    plot.resize(760, 460)
+    plot.addLegend(offset=(20, 10))
+    plot.showGrid(x=True, y=True, alpha=0.15)
+    plot.setLabel("left", "seconds")
+    plot.setLabel("bottom", "tokens of the prompt")
+    tokens = [one["tokens"] for one in found]
+    for name, colour, symbol, seconds in (
+        ("whole trace", "#5a636e", "s", [one["seconds"] for one in found]),
+        ("sweep", "#1b7837", "o", [one["phases"]["sweep"] for one in found]),
+        (f"floor of the sweep at {rate:.0f} GFLOP/s", "#762a83", "d", [one["floor_gflop"] / rate for one in found]),
+    ):
+        pen = pyqtgraph.mkPen(colour, width=2)
+        plot.plot(tokens, seconds, pen=pen, symbol=symbol, symbolBrush=colour, symbolPen=None, name=name)
+    plot.setLogMode(x=True, y=True)
+    for axis, ticks in (("bottom", tokens), ("left", (0.1, 1, 10, 100))):
+        plot.getAxis(axis).setTicks([[(math.log10(one), f"{one:,}") for one in ticks]])
+    application.processEvents()
+    plot.grab().save(str(path))
+
+
 def main() -> None:
     """Ask a process of its own for each figure, and print them."""
-    what, inside = sys.argv[1], len(sys.argv) > 2
-    if inside:
-        sys.stdout.write(json.dumps(one(what, int(sys.argv[2]))) + "\n")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=PROMPTS)
+    parser.add_argument("--picture", type=Path, help="draw the cost by length into this PNG file")
+    parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.child:
+        sys.stdout.write(json.dumps(one(asked.what, asked.child)) + "\n")
         return
-    for tokens in {"lengths": LENGTHS, "neurons": (1000,), "gemma": (2300,)}[what]:
+    results, rates = [], [best_rate()]
+    for tokens in PROMPTS[asked.what]:
         ran = subprocess.run(
-            [sys.executable, "-m", "tests.benchmarks.long_prompts", what, str(tokens)],
+            [sys.executable, "-m", "tests.benchmarks.long_prompts", asked.what, "--child", str(tokens)],
             capture_output=True,
             text=True,
             check=False,
-            cwd=Path(__file__).parents[2],
+            cwd=ROOT,
         )
         if ran.returncode:
             raise SystemExit(ran.stderr)
         found = json.loads(ran.stdout.splitlines()[-1])
+        results.append(found)
+        rates.append(best_rate())
         sweep = found["phases"]["sweep"]
         sys.stdout.write(
             f"{found['tokens']:>5} tokens, {found['nodes']:>5} nodes, {found['active']:>9,} active: "
@@ -179,6 +220,8 @@ def main() -> None:
             f"{found['loaded'] / 2**30:.2f} loaded; conservation {found['conservation']:.1e}; {found['phases']}\n"
         )
         sys.stdout.flush()
+    if asked.picture is not None:
+        draw(results, statistics.median(rates), asked.picture)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,22 @@ from tests.benchmarks import spoken
 GEMM_ROWS, GEMM_WIDTH = 2048, 576
 
 
+def best_rate() -> float:
+    """The machine's best float32 matrix product at the sizes of a sweep, in GFLOP/s."""
+    x, weight = torch.randn(GEMM_ROWS, GEMM_WIDTH), torch.randn(GEMM_WIDTH, GEMM_WIDTH)
+    ways = [lambda: torch.mm(x, weight.T), lambda: linear_for(x)(x, weight)]
+    if torch.backends.mkldnn.is_available():
+        ways.append(lambda: torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], ""))
+    best = float("inf")
+    until = time.perf_counter() + 0.5
+    while time.perf_counter() < until:
+        for way in ways:
+            started = time.perf_counter()
+            way()
+            best = min(best, time.perf_counter() - started)
+    return 2 * GEMM_ROWS * GEMM_WIDTH * GEMM_WIDTH / best / 1e9
+
+
 class Answers:
     """What can be asked."""
 
@@ -40,19 +56,8 @@ class Answers:
         return {"versions": versions(), "threads": torch.get_num_threads(), "sizes": sizes}
 
     def gemm(self) -> float:
-        """The machine's best float32 matrix product at the sizes of a sweep, in GFLOP/s."""
-        x, weight = torch.randn(GEMM_ROWS, GEMM_WIDTH), torch.randn(GEMM_WIDTH, GEMM_WIDTH)
-        ways = [lambda: torch.mm(x, weight.T), lambda: linear_for(x)(x, weight)]
-        if torch.backends.mkldnn.is_available():
-            ways.append(lambda: torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], ""))
-        best = float("inf")
-        until = time.perf_counter() + 0.5
-        while time.perf_counter() < until:
-            for way in ways:
-                started = time.perf_counter()
-                way()
-                best = min(best, time.perf_counter() - started)
-        return 2 * GEMM_ROWS * GEMM_WIDTH * GEMM_WIDTH / best / 1e9
+        """See `best_rate`."""
+        return best_rate()
 
     def encode(self, text: str) -> list[int]:
         """Token ids, the special first one included."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from engine.graphs.graph import AttributionGraph, NodeKind
-from engine.graphs.influence import propagate, row_share
+from engine.graphs.influence import influence
 from engine.graphs.scores import scores
 
 Summary = dict[str, Any]
@@ -15,9 +15,9 @@ Summary = dict[str, Any]
 
 def file_influence(graph: AttributionGraph) -> np.ndarray[Any, np.dtype[np.float32]]:
     """(N,) influence over the edges that a file has; logits have their probability, as in our own traces."""
-    influence = propagate(graph, row_share(graph, count_rest=False))
-    influence[graph.of_kind(NodeKind.LOGIT)] = graph.logit_probability
-    return np.maximum(influence, 0).astype(np.float32)
+    found = influence(graph, count_rest=False)
+    found[graph.of_kind(NodeKind.LOGIT)] = graph.logit_probability
+    return np.maximum(found, 0).astype(np.float32)
 
 
 def imported_report(

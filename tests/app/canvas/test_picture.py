@@ -17,6 +17,7 @@ from PySide6.QtWidgets import QApplication
 
 from app.canvas.picture import LARGEST_PAGE, LARGEST_SIDE, render_pdf, render_svg, write_drawing
 from engine.errors import LoupeError
+from engine.graphs.circuit import Circuit
 from engine.graphs.graph import NodeKind
 from engine.graphs.svg import svg_text
 from tests.app.canvas.conftest import View
@@ -46,7 +47,7 @@ def test_a_png_is_the_svg_in_pixels(qapp: QApplication, tmp_path: Path) -> None:
 def test_painted_in_pieces_it_is_the_same(qapp: QApplication) -> None:
     graph = build_graph(n_features=60)
     view = View(np.ones(graph.n_nodes, dtype=bool), np.ones(graph.n_edges, dtype=bool))
-    text = svg_text(graph, view, title="<A> & title", labels={9: "a <label>"}, pins=(9,))
+    text = svg_text(graph, view, title="<A> & title", circuit=Circuit((9,), labels={9: "a <label>"}))
     found = render_svg(text, 1.0)
     whole = QImage(found.size(), found.format())
     whole.fill(QColor("#ffffff"))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.graphs.influence import cumulative_cut, cumulative_share, propagate, row_share
+from engine.graphs.influence import cumulative_cut, cumulative_share, influence
 from tests.engine.graphs import dense_reference as dense
 from tests.graph_builder import build_graph
 
@@ -16,7 +16,7 @@ from tests.graph_builder import build_graph
 def test_influence_equals_power_iteration(seed: int) -> None:
     graph = build_graph(seed=seed)
     expected = dense.influence(dense.normalise(dense.adjacency(graph)), dense.logit_weight(graph))
-    assert np.allclose(propagate(graph, row_share(graph, count_rest=False)), expected, rtol=1e-10, atol=1e-14)
+    assert np.allclose(influence(graph, count_rest=False), expected, rtol=1e-10, atol=1e-14)
 
 
 def test_the_rest_takes_its_share() -> None:
@@ -24,9 +24,9 @@ def test_the_rest_takes_its_share() -> None:
     extra = np.zeros(graph.n_nodes)
     extra[graph.traced] = graph.rest_absolute
     expected = dense.influence(dense.normalise(dense.adjacency(graph), extra), dense.logit_weight(graph))
-    found = propagate(graph, row_share(graph))
+    found = influence(graph)
     assert np.allclose(found, expected, rtol=1e-5)
-    assert found.sum() < propagate(graph, row_share(graph, count_rest=False)).sum()
+    assert found.sum() < influence(graph, count_rest=False).sum()
 
 
 positive = st.lists(st.floats(0, 1e6, width=32), min_size=1, max_size=300)

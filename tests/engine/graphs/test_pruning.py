@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from engine.graphs import AttributionGraph, NodeKind, everything, keep_strongest, prune, scores
-from engine.graphs.influence import propagate, row_share
+from engine.graphs.influence import influence
 from tests.engine.graphs import dense_reference as dense
 from tests.graph_builder import build_graph
 
 
 def with_exact_influence(seed: int, **sizes: int) -> AttributionGraph:
     graph = build_graph(seed=seed, **sizes)
-    return replace(graph, influence=propagate(graph, row_share(graph, count_rest=False)).astype(np.float32))
+    return replace(graph, influence=influence(graph, count_rest=False).astype(np.float32))
 
 
 @pytest.mark.parametrize("seed", range(6))

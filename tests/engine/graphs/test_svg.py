@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 
 from engine.errors import MachineError, RequestError
+from engine.graphs.circuit import Circuit, Supernode
+from engine.graphs.colours import GROUP_COLOURS
 from engine.graphs.edge_ranking import STRONGEST
 from engine.graphs.graph import AttributionGraph, NodeKind
 from engine.graphs.svg import svg_text, write_svg
+from engine.graphs.svg_shapes import text_width
 from tests.graph_builder import build_graph
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -115,12 +118,58 @@ def test_pinned_and_labelled_nodes_are_named() -> None:
     graph = build_graph()
     features = np.flatnonzero(graph.kind == NodeKind.FEATURE)[:3].tolist()
     logit = int(np.flatnonzero(graph.kind == NodeKind.LOGIT)[0])
-    text = svg_text(
-        graph, everything(graph), title="t", labels={features[0]: "say Austin"}, pins=[*features[:2], logit]
-    )
+    circuit = Circuit((*features[:2], logit), labels={features[0]: "say Austin"})
+    text = svg_text(graph, everything(graph), title="t", circuit=circuit)
     names = texts(part(parsed(text), "labels"))
     plain = f"{graph.layer[features[1]]} · {graph.feature[features[1]]}"
     assert set(names) == {"say Austin", plain, "Logit ␣Austin at ␣is (5)"}
+
+
+def test_supernodes_are_rings_in_their_colour_and_named_in_the_legend() -> None:
+    graph = build_graph()
+    one, two, hidden, outside = np.flatnonzero(graph.kind == NodeKind.FEATURE)[:4].tolist()
+    supernodes = (
+        Supernode(1, "Texas", (one, hidden), colour="#123456"),
+        Supernode(4, "say a capital", (two,), parent=1),
+        Supernode(7, "nothing shown", (outside,)),
+    )
+    nodes = np.ones(graph.n_nodes, dtype=bool)
+    nodes[[hidden, outside]] = False
+    view = View(nodes, np.ones(graph.n_edges, dtype=bool))
+    root = parsed(svg_text(graph, view, title="t", circuit=Circuit(supernodes=supernodes)))
+    drawn = {(ring.get("stroke"), ring.get("cx"), ring.get("cy")) for ring in part(root, "groups")}
+    shapes = {
+        title.text: circle
+        for g in part(root, "nodes")
+        for title, circle in [g]
+        if title.text is not None and ", in " in title.text
+    }
+    assert [text.rpartition(", in ")[2] for text in shapes] == ["Texas", "say a capital"]
+    colours = ("#123456", GROUP_COLOURS[3][1])
+    assert drawn == {
+        (colour, circle.get("cx"), circle.get("cy")) for colour, circle in zip(colours, shapes.values(), strict=True)
+    }
+    legend = part(root, "legend")
+    assert [text.text for text in legend.findall(f"{SVG}text") if text.get("class") == "group"] == [
+        "Texas",
+        "say a capital",
+    ]
+
+
+def test_names_of_many_supernodes_take_more_lines_and_stay_on_the_page() -> None:
+    graph = build_graph()
+    features = np.flatnonzero(graph.kind == NodeKind.FEATURE)[:12].tolist()
+    supernodes = tuple(Supernode(i, f"a long name of a group, number {i}", (n,)) for i, n in enumerate(features, 1))
+    plain = parsed(svg_text(graph, everything(graph), title="t"))
+    root = parsed(svg_text(graph, everything(graph), title="t", circuit=Circuit(supernodes=supernodes)))
+    names = [text for text in part(root, "legend").findall(f"{SVG}text") if text.get("class") == "group"]
+    lines = sorted({float(name.get("y", "")) for name in names})
+    assert len(names) == 12
+    assert len(lines) > 1
+    assert float(root.get("height", "")) - float(plain.get("height", "")) == 20 * len(lines)
+    assert lines[-1] < float(part(root, "caption").get("y", "")) - 12
+    for name in names:
+        assert float(name.get("x", "")) + text_width(name.text or "", 11) < float(root.get("width", ""))
 
 
 def test_hostile_texts_are_text() -> None:
@@ -132,8 +181,9 @@ def test_hostile_texts_are_text() -> None:
         everything(graph),
         title=HOSTILE,
         caption=HOSTILE,
-        labels={node: HOSTILE, 10**9: "x", -5: "y"},
-        pins=[node],
+        circuit=Circuit(
+            (node,), (Supernode(1, HOSTILE, (node,), colour='"><script>'),), {node: HOSTILE, 10**9: "x", -5: "y"}
+        ),
     )
     root = parsed(drawn)
     known = {"svg", "title", "desc", "rect", "g", "line", "text", "tspan", "circle", "polygon", "polyline"}
