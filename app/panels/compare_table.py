@@ -11,12 +11,11 @@ from app.canvas import Mark
 from app.comparison import MARK_WORDS, Pairing
 from app.comparison_desk import ComparisonDesk
 from app.panels.plain import tip
-from app.panels.rows_table import RIGHT, Index, RowsModel, RowsTable
+from app.panels.rows_table import RIGHT, Index, Rows, RowsModel, RowsTable
 from app.reading import kind_of, number
 from app.session import Session
 from engine.graphs import NodeKind
 
-Rows = NDArray[np.int64]
 COLUMNS = (
     "Difference", "Node", "Token", "Change", "What changed", "Influence", "Influence", "Activation", "Activation",
     "Label",
@@ -49,7 +48,6 @@ class CompareModel(RowsModel):
     def __init__(self, session: Session, desk: ComparisonDesk, parent: QWidget | None = None) -> None:
         super().__init__((CHANGE, Qt.SortOrder.DescendingOrder), parent)
         self._session, self._desk = session, desk
-        self._rows: Rows = np.zeros(0, dtype=np.int64)
         self._seen: NDArray[np.bool_] | None = None
         self._all_nodes = False
         self._words = ""
@@ -80,13 +78,8 @@ class CompareModel(RowsModel):
         self._all_nodes = on
         self.refill()
 
-    def refill(self) -> None:
-        """Find the rows again."""
-        self.beginResetModel()
-        self._rows = self._sorted(self._found())
-        self.endResetModel()
-
-    def _found(self) -> Rows:
+    def found(self) -> Rows:
+        """Rows of the pairing that are in view, of the chosen class, and hold what was typed."""
         found, only = self.pairing, self._desk.only
         if found is None:
             return np.zeros(0, dtype=np.int64)
@@ -104,19 +97,11 @@ class CompareModel(RowsModel):
         ]
         return np.array(kept, dtype=np.int64)
 
-    def order(self) -> None:
-        """Order the rows by the chosen column; ties keep their order."""
-        self._rows = self._sorted(self._rows)
-
-    def _sorted(self, rows: Rows) -> Rows:
-        column, order = self._sort
+    def keys(self, rows: Rows, column: int) -> NDArray[np.generic]:
+        """What rows (n,) are ordered by in a column; changes by their size."""
         found = self.pairing
-        if found is None or not len(rows) or column < 0:
+        if found is None:
             return rows
-        rising = np.argsort(self._keys(found, rows, column), kind="stable")
-        return rows[rising if order is Qt.SortOrder.AscendingOrder else rising[::-1]]
-
-    def _keys(self, found: Pairing, rows: Rows, column: int) -> NDArray[np.generic]:
         if column in (0, 2, 4, 9):
             return np.array([self._cell(found, row, column).lower() for row in rows.tolist()])
         if column == 1:
@@ -127,15 +112,6 @@ class CompareModel(RowsModel):
         if column == CHANGE:
             return np.abs(right - left)[rows]
         return (left if column in (5, 7) else right)[rows]
-
-    def row_at(self, place: int) -> int:
-        """The row of the pairing that is shown at a place."""
-        return int(self._rows[place])
-
-    def place_of(self, row: int) -> int:
-        """Where a row of the pairing is shown, or -1."""
-        found = np.flatnonzero(self._rows == row)
-        return int(found[0]) if len(found) else -1
 
     # ---- Qt ----------------------------------------------------------------------------------------------------
 
@@ -225,14 +201,8 @@ class CompareTable(RowsTable):
 
     def follow(self, row: int) -> None:
         """Mark a row of the pairing, or none with -1."""
-        place = self.rows.place_of(row)
         self._following = True
-        if place < 0:
-            self.clearSelection()
-            self.selectionModel().clearCurrentIndex()
-        elif self.currentIndex().row() != place or not self.selectionModel().isRowSelected(place):
-            self.setCurrentIndex(self.rows.index(place, 0))
-            self.selectRow(place)
+        self.choose_place(self.rows.place_of(row))
         self._following = False
 
     @Slot(QModelIndex, QModelIndex)

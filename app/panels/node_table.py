@@ -10,7 +10,7 @@ from PySide6.QtCore import QEvent, QModelIndex, Qt, QTimer, Slot
 from PySide6.QtWidgets import QAbstractItemView, QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from app.panels.plain import MutedLabel, tip
-from app.panels.rows_table import RIGHT, Index, RowsModel, RowsTable
+from app.panels.rows_table import RIGHT, Index, Rows, RowsModel, RowsTable
 from app.reading import KIND_WORDS, kind_of, layer_word, number, token_word
 from app.session import Session
 from engine.graphs import AttributionGraph, NodeKind
@@ -52,7 +52,6 @@ class NodeTableModel(RowsModel):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__((7, Qt.SortOrder.DescendingOrder), parent)
         self._session = session
-        self._rows: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._all_nodes = False
 
     # ---- what is shown -----------------------------------------------------------------------------------------
@@ -62,13 +61,8 @@ class NodeTableModel(RowsModel):
         self._all_nodes = on
         self.refill()
 
-    def refill(self) -> None:
-        """Find the rows again."""
-        self.beginResetModel()
-        self._rows = self._sorted(self._found())
-        self.endResetModel()
-
-    def _found(self) -> NDArray[np.int64]:
+    def found(self) -> Rows:
+        """Nodes in view, or all; while something is looked for, those found."""
         graph, view = self._session.graph, self._session.view
         if graph is None or view is None:
             return np.zeros(0, dtype=np.int64)
@@ -76,19 +70,8 @@ class NodeTableModel(RowsModel):
         found = self._session.finding.found
         return np.flatnonzero(listed if found is None else listed & found)
 
-    def order(self) -> None:
-        """Order the rows by the chosen column; ties keep their order."""
-        self._rows = self._sorted(self._rows)
-
-    def _sorted(self, nodes: NDArray[np.int64]) -> NDArray[np.int64]:
-        column, order = self._sort
-        if len(nodes) == 0 or column < 0:
-            return nodes
-        keys = self._keys(nodes, column)
-        rising = np.argsort(keys, kind="stable")
-        return nodes[rising if order is Qt.SortOrder.AscendingOrder else rising[::-1]]
-
-    def _keys(self, nodes: NDArray[np.int64], column: int) -> NDArray[np.generic]:
+    def keys(self, nodes: Rows, column: int) -> NDArray[np.generic]:
+        """What nodes (n,) are ordered by in a column."""
         session = self._session
         graph = session.graph
         assert graph is not None
@@ -103,15 +86,6 @@ class NodeTableModel(RowsModel):
         }  # fmt: skip
         found: NDArray[Any] = arrays.get(column, graph.influence)[nodes]
         return found
-
-    def node_at(self, row: int) -> int:
-        """The node a row shows."""
-        return int(self._rows[row])
-
-    def row_of(self, node: int) -> int:
-        """The row that shows a node, or -1."""
-        found = np.flatnonzero(self._rows == node)
-        return int(found[0]) if len(found) else -1
 
     # ---- Qt ----------------------------------------------------------------------------------------------------
 
@@ -238,18 +212,13 @@ class NodeTable(QWidget):
     @Slot(QModelIndex, QModelIndex)
     def _current(self, index: QModelIndex, _before: QModelIndex) -> None:
         if not self._following and index.isValid():
-            self.session.select(self.nodes.node_at(index.row()))
+            self.session.select(self.nodes.row_at(index.row()))
 
     @Slot(int)
     def _follow(self, node: int) -> None:
         if self._rest.isActive():  # a node that was hidden is in view now: its row is wanted
             self._rest.stop()
             self.nodes.refill()
-        row = self.nodes.row_of(node)
         self._following = True
-        if row < 0:
-            self.table.clearSelection()
-        elif self.table.currentIndex().row() != row or not self.table.selectionModel().isRowSelected(row):
-            self.table.setCurrentIndex(self.nodes.index(row, 0))
-            self.table.selectRow(row)
+        self.table.choose_place(self.nodes.place_of(node))
         self._following = False

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from PySide6.QtCore import QAbstractItemModel, QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSize, Qt
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QAbstractItemModel, QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSize, Qt, Slot
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -18,6 +19,7 @@ from PySide6.QtWidgets import (
 from app.panels.plain import tip
 
 Index = QModelIndex | QPersistentModelIndex
+Rows = NDArray[np.int64]
 RIGHT = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
 LEFT = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
 ARROWS = {Qt.SortOrder.AscendingOrder: "▴", Qt.SortOrder.DescendingOrder: "▾"}
@@ -42,8 +44,18 @@ class RowsModel(QAbstractTableModel):
 
     def __init__(self, sort: tuple[int, Qt.SortOrder], parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._rows: Any = ()
+        self._rows: Rows = np.zeros(0, dtype=np.int64)
         self._sort = sort
+
+    # ---- what a table says of its rows ---------------------------------------------------------------------------
+
+    def found(self) -> Rows:
+        """The numbers (n,) of the rows to list, rising."""
+        raise NotImplementedError
+
+    def keys(self, rows: Rows, column: int) -> NDArray[np.generic]:
+        """What rows (n,) are ordered by in a column."""
+        raise NotImplementedError
 
     def title(self, section: int) -> str:
         """What stands above a column."""
@@ -53,20 +65,44 @@ class RowsModel(QAbstractTableModel):
         """What a column means."""
         raise NotImplementedError
 
-    def order(self) -> None:
-        """Put the rows into the order that was asked for; ties keep theirs."""
-        raise NotImplementedError
+    # ---- the rows --------------------------------------------------------------------------------------------------
+
+    @Slot()
+    def refill(self) -> None:
+        """Find the rows again."""
+        self.beginResetModel()
+        self._rows = self._ordered(self.found())
+        self.endResetModel()
+
+    def row_at(self, place: int) -> int:
+        """The number of the row that is shown at a place."""
+        return int(self._rows[place])
+
+    def place_of(self, row: int) -> int:
+        """Where a row is shown, or -1."""
+        found = np.flatnonzero(self._rows == row)
+        return int(found[0]) if len(found) else -1
+
+    def _ordered(self, rows: Rows) -> Rows:
+        """Rising rows in the order that was asked for, either way equal ones as they were; column -1: as found."""
+        column, order = self._sort
+        if not len(rows) or not 0 <= column < self.columnCount():
+            return rows
+        keys = self.keys(rows, column)
+        if order is Qt.SortOrder.AscendingOrder:
+            return rows[np.argsort(keys, kind="stable")]
+        return rows[::-1][np.argsort(keys[::-1], kind="stable")[::-1]]
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         """Order the rows by a column; what is chosen stays chosen."""
         self._sort = (column, order)
         self.layoutAboutToBeChanged.emit()
-        before = [(index, self._rows[index.row()]) for index in self.persistentIndexList()]
-        self.order()
+        before = [(index, self.row_at(index.row())) for index in self.persistentIndexList()]
+        self._rows = self._ordered(np.sort(self._rows))
         if before:
-            places = {int(row): place for place, row in enumerate(self._rows)}
+            places = {row: place for place, row in enumerate(self._rows.tolist())}
             for index, row in before:
-                self.changePersistentIndex(index, self.index(places[int(row)], index.column()))
+                self.changePersistentIndex(index, self.index(places[row], index.column()))
         self.layoutChanged.emit()
         self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, max(self.columnCount() - 1, 0))
 
@@ -109,6 +145,15 @@ class RowsTable(QTableView):
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         header.setStretchLastSection(True)
         header.setHighlightSections(False)
+
+    def choose_place(self, place: int) -> None:
+        """Choose the row at a place, or none with -1."""
+        if place < 0:
+            self.clearSelection()
+            self.selectionModel().clearCurrentIndex()
+        elif self.currentIndex().row() != place or not self.selectionModel().isRowSelected(place):
+            self.setCurrentIndex(self.model().index(place, 0))
+            self.selectRow(place)
 
     def fit_text(self, samples: Sequence[str]) -> None:
         """Rows as high as a line, and columns as wide as the widest usual text of each."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
 from PySide6.QtCore import QEvent, QModelIndex, Qt, Slot
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QStackedWidget, QVBoxLayout, QWidget
 
 from app.panels.plain import Hint, MutedLabel, tip
-from app.panels.rows_table import RIGHT, Index, RowsModel, RowsTable
+from app.panels.rows_table import RIGHT, Index, Rows, RowsModel, RowsTable
 from app.reading import number
 from app.shared_features import SharedDesk
 from engine.projects.shared import SharedRow
@@ -37,7 +39,6 @@ class SharedModel(RowsModel):
         # As found: in most traces first, then by influence.
         super().__init__((-1, Qt.SortOrder.AscendingOrder), parent)
         self._desk = desk
-        self._rows: list[int] = []
         self._words = ""
 
     def titles(self) -> tuple[str, ...]:
@@ -49,32 +50,20 @@ class SharedModel(RowsModel):
         self._words = words.lower().strip()
         self.refill()
 
-    @Slot()
-    def refill(self) -> None:
-        """Find the rows again."""
-        self.beginResetModel()
-        found = () if self._desk.table is None else self._desk.table.rows
+    def found(self) -> Rows:
+        """Rows of the desk's table that hold what was typed."""
+        rows = () if self._desk.table is None else self._desk.table.rows
         words = self._words.split()
-        self._rows = [i for i, row in enumerate(found) if not words or all(word in _text(row) for word in words)]
-        self.order()
-        self.endResetModel()
+        return np.array([i for i, row in enumerate(rows) if all(word in _text(row) for word in words)], dtype=np.int64)
 
-    def order(self) -> None:
-        """Order the rows by the chosen column; ties keep their order."""
-        column, order = self._sort
-        self._rows.sort()
-        if 0 <= column < self.columnCount():
-            self._rows.sort(key=lambda row: self._key(row, column), reverse=order is Qt.SortOrder.DescendingOrder)
-
-    def _key(self, row: int, column: int) -> tuple[float, str]:
+    def keys(self, rows: Rows, column: int) -> NDArray[np.generic]:
+        """What rows (n,) are ordered by in a column."""
         assert self._desk.table is not None
-        found = self._desk.table.rows[row].found
-        numbers = (found.layer * 2.0**32 + found.feature, len(found.graphs), found.influence, found.spread)
-        return (numbers[column], "") if column < len(FIXED) else (0.0, self._cell(row, column).lower())
-
-    def row_at(self, place: int) -> int:
-        """The row of the desk's table that is shown at a place."""
-        return self._rows[place]
+        if column >= len(FIXED):
+            return np.array([self._cell(row, column).lower() for row in rows.tolist()])
+        found = [self._desk.table.rows[row].found for row in rows.tolist()]
+        numbers = [(f.layer * 2.0**32 + f.feature, len(f.graphs), f.influence, f.spread) for f in found]
+        return np.array(numbers)[:, column]
 
     def trace_of(self, column: int) -> int | None:
         """Which trace of the desk's table a column is, or None."""
@@ -109,7 +98,7 @@ class SharedModel(RowsModel):
         table = self._desk.table
         if table is None or not index.isValid() or index.row() >= len(self._rows):
             return None
-        row = self._rows[index.row()]
+        row = self.row_at(index.row())
         if role == Qt.ItemDataRole.DisplayRole:
             return self._cell(row, index.column())
         if role == Qt.ItemDataRole.ToolTipRole:

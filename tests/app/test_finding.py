@@ -20,7 +20,7 @@ from tests.app.conftest import as_trace
 
 def rows(window: MainWindow) -> list[int]:
     table = window.area.table.nodes
-    return [table.node_at(row) for row in range(table.rowCount())]
+    return [table.row_at(row) for row in range(table.rowCount())]
 
 
 def find(window: MainWindow, qtbot: QtBot, query: str) -> None:

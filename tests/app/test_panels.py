@@ -57,28 +57,28 @@ def test_the_table_shows_what_the_graph_shows(open_window: MainWindow, qtbot: Qt
 def test_every_column_sorts_both_ways(open_session: Session, column: int) -> None:
     table = NodeTableModel(open_session)
     table.refill()
-    before = sorted(table.node_at(row) for row in range(table.rowCount()))
+    before = sorted(table.row_at(row) for row in range(table.rowCount()))
     table.sort(column, Qt.SortOrder.AscendingOrder)
-    rising = [table.node_at(row) for row in range(table.rowCount())]
+    rising = [table.row_at(row) for row in range(table.rowCount())]
     table.sort(column, Qt.SortOrder.DescendingOrder)
-    falling = [table.node_at(row) for row in range(table.rowCount())]
+    falling = [table.row_at(row) for row in range(table.rowCount())]
     assert sorted(rising) == sorted(falling) == before
-    keys = table._keys(np.array(rising), column)
+    keys = table.keys(np.array(rising), column)
     assert all(keys[i] <= keys[i + 1] for i in range(len(keys) - 1))
-    keys = table._keys(np.array(falling), column)
+    keys = table.keys(np.array(falling), column)
     assert all(keys[i] >= keys[i + 1] for i in range(len(keys) - 1))
 
 
 def test_table_canvas_and_inspector_share_one_selection(open_window: MainWindow) -> None:
     window, table = open_window, open_window.area.table
     table.table.setCurrentIndex(table.nodes.index(3, 0))
-    node = table.nodes.node_at(3)
+    node = table.nodes.row_at(3)
     assert window.session.selected == node
     assert window.area.canvas.selected() == node
-    other = table.nodes.node_at(5)
+    other = table.nodes.row_at(5)
     window.area.canvas.select(other)
     assert window.session.selected == other
-    assert table.nodes.node_at(table.table.currentIndex().row()) == other
+    assert table.nodes.row_at(table.table.currentIndex().row()) == other
     assert window.inspector.page.isVisible()
 
 
