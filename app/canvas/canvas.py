@@ -253,11 +253,11 @@ class GraphCanvas(QWidget):
 
     @Slot()
     def end_grouping(self, *, request: bool = True) -> None:
-        """Stop gathering; with `request` and at least two nodes `groupRequested` is emitted."""
+        """Stop gathering; with `request` and at least two nodes, the selected one perhaps, `groupRequested` is emitted."""
         self._let_go_of_g.stop()
         if not self._grouping:
             return
-        nodes = list(self._stage.grouping)
+        nodes = self._gathered()
         self._grouping, self._stage.grouping = False, ()
         self._banner.hide()
         self._surface.repaint_layers()
@@ -370,6 +370,8 @@ class GraphCanvas(QWidget):
         scene = self._stage.scene
         if scene is not None:
             self._mark_focus(True)
+            if not self.held:
+                self._hover(NOTHING)  # its card would lie over what is walked to
             self.select(walk(scene, step))
             self._surface.reveal(scene.selected)
 
@@ -440,14 +442,21 @@ class GraphCanvas(QWidget):
             self._stage.grouping = tuple(other for other in group if other != node)
         elif node != NOTHING:
             self._stage.grouping = (*group, node)
-        count = len(self._stage.grouping)
+        count = len(self._gathered())
         nodes = "Click nodes to gather them" if not count else f"{count} node{'s' if count > 1 else ''} gathered"
+        if count > len(self._stage.grouping):
+            nodes += ", the selected one among them"
         self._banner.setText(f"{nodes} · let go of G to make a group, Esc to leave")
         self._banner.adjustSize()
         self._banner.show()
         self._banner.raise_()
         self._place_notices()
         self._surface.repaint_layers()
+
+    def _gathered(self) -> list[int]:
+        """The nodes of the group being made: a single one that was clicked goes with the selected one."""
+        nodes, selected = list(self._stage.grouping), self.selected()
+        return [selected, *nodes] if len(nodes) == 1 and selected not in (NOTHING, nodes[0]) else nodes
 
     def _describe(self) -> None:
         """The same in words, for screen readers."""

@@ -202,6 +202,34 @@ def test_one_node_is_no_group_and_escape_leaves_grouping(hands: Hands) -> None:
     assert not banner.isVisible()
 
 
+def test_one_node_that_is_clicked_is_grouped_with_the_selected_one(hands: Hands) -> None:
+    first, second = hands.apart(2)
+    hands.click(first)
+    hands.qtbot.keyPress(hands.canvas, Qt.Key.Key_G)
+    hands.click(second)
+    banner = hands.canvas.findChild(QLabel, "groupingBanner")
+    assert banner.text().startswith("2 nodes gathered, the selected one among them")
+    with hands.qtbot.waitSignal(hands.canvas.groupRequested) as told:
+        hands.qtbot.keyRelease(hands.canvas, Qt.Key.Key_G)
+    assert told.args == [[first, second]]
+
+
+def test_walking_by_keys_puts_the_card_of_the_hovered_node_away(hands: Hands) -> None:
+    first, second = hands.apart(2)
+    hands.canvas.select(first)
+    hands.hover(first)
+    hands.hover(second)
+    card = hands.canvas.findChild(HoverCard)
+    assert card.isVisible()
+    hands.key(Qt.Key.Key_Down)
+    assert not card.isVisible()
+    hands.hover(first)
+    hands.hover(second)
+    hands.key(Qt.Key.Key_Space)  # what is held stays
+    hands.key(Qt.Key.Key_Down)
+    assert card.isVisible()
+
+
 def test_a_group_can_be_made_without_the_mouse(hands: Hands) -> None:
     hands.canvas.select(3)
     hands.canvas.begin_grouping()
