@@ -253,7 +253,7 @@ class GraphCanvas(QWidget):
 
     @Slot()
     def end_grouping(self, *, request: bool = True) -> None:
-        """Stop gathering; with `request` and at least two nodes, the selected one perhaps, `groupRequested` is emitted."""
+        """Stop gathering; with `request` and two nodes or more (see `_gathered`) `groupRequested` is emitted."""
         self._let_go_of_g.stop()
         if not self._grouping:
             return
