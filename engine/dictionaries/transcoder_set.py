@@ -17,14 +17,15 @@ from engine.progress import Progress, checkpoint, silent
 from engine.sizes import byte_words
 
 
-def _require_room(layers: Sequence[TranscoderLayer], device: torch.device) -> None:
-    """`MachineError` where what active features write, known now, would not fit into what is free.
-
-    What cross-layer features write is kept; of features of one layer only a layer's at a time, twice.
-    """
+def room_needed(layers: Sequence[TranscoderLayer]) -> int:
+    """Bytes of what active features write: all that cross-layer ones do is kept, of others a layer's, twice."""
     kept = sum(layer.rows_bytes * len(layer.write_layers) for layer in layers if len(layer.write_layers) > 1)
-    needed = kept + 2 * max((layer.rows_bytes for layer in layers), default=0)
-    free = available_bytes(device)
+    return kept + 2 * max((layer.rows_bytes for layer in layers), default=0)
+
+
+def _require_room(layers: Sequence[TranscoderLayer], device: torch.device) -> None:
+    """`MachineError` where what active features write, known now, would not fit into what is free."""
+    needed, free = room_needed(layers), available_bytes(device)
     if needed > free:
         active = sum(len(layer.position) for layer in layers)
         raise MachineError(

@@ -34,6 +34,26 @@ class Rows:
         return Rows(self.kept[index], self.signed[index], self.absolute[index])
 
     @staticmethod
+    def in_order(parts: list[Rows], places: list[Tensor]) -> Rows:
+        """The rows of several batches at the places (n,) of each, which together are 0 .. N - 1.
+
+        `parts` is emptied: a batch is let go as soon as it is copied, for rows may be long.
+        """
+        first, count = parts[0], sum(map(len, places))
+        rows = Rows(
+            first.kept.new_empty(count, first.kept.shape[1]),
+            first.signed.new_empty(count),
+            first.absolute.new_empty(count),
+        )
+        parts.reverse()
+        for place in places:
+            part = parts.pop()
+            rows.kept[place] = part.kept
+            rows.signed[place] = part.signed
+            rows.absolute[place] = part.absolute
+        return rows
+
+    @staticmethod
     def join(parts: list[Rows]) -> Rows:
         """All rows of several batches, one after the other."""
         return Rows(

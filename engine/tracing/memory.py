@@ -18,13 +18,17 @@ if TYPE_CHECKING:
     from engine.models.language_model import LanguageModel
 
 FLOAT = 4
+# What the libraries take at first use, and what the allocator holds beside what is asked of it: measured.
+LIBRARIES = 48 * 2**20
+HELD = 1.5
 
 
 def estimate_bytes(model: LanguageModel, n_tokens: int, spec: TraceSpec, *, neurons: bool = True) -> int:
     """An upper estimate of what a trace takes beyond the loaded model, in bytes.
 
-    Patterns and residuals of the recording, what neurons keep of it, a batch of the sweep for each worker, and the
-    rows. What a transcoder's active features take is known, and asked for, once they are.
+    Patterns and residuals of the recording, what neurons keep of it, a batch of the sweep for each worker, the rows,
+    and what the allocator holds beside them. What a transcoder's active features take is known, and asked for, once
+    they are; what is kept of them only for speed is bounded by what is free then.
     """
     import torch
 
@@ -47,7 +51,8 @@ def estimate_bytes(model: LanguageModel, n_tokens: int, spec: TraceSpec, *, neur
     widest = max(layer.mlp.width for layer in weights.layers)
     batch = workers * max(CACHED_ROWS, n_tokens * FEWEST) * 5 * weights.d_model
     forward = n_tokens * (4 * widest + 4 * weights.d_model)
-    return FLOAT * (patterns + residual + features + rows + batch + forward + 4 * weights.vocab_size)
+    numbers = patterns + residual + features + rows + batch + forward + 4 * weights.vocab_size
+    return LIBRARIES + int(HELD * FLOAT * numbers)
 
 
 def require_memory(model: LanguageModel, n_tokens: int, spec: TraceSpec, *, neurons: bool) -> None:

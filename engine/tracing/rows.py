@@ -60,6 +60,8 @@ class RowTable:
 
 # How many rows of a sweep with bfloat16 operands are checked, about.
 CHECKED_ROWS = 32
+# Edges whose sizes are taken at once while influence is passed on.
+SPREAD_NUMBERS = 2**22
 
 # found(n, build): n rows are there, and `build` makes a valid table of them.
 Found = Callable[[int, Callable[[], RowTable]], None]
@@ -193,7 +195,7 @@ class _RowFinding:
         done = _Done()
 
         def build() -> RowTable:
-            return self._table(self._by_layer(asked, done))
+            return self._table(self._by_layer(asked, done.which, list(done.rows)))
 
         try:
             for which, rows in self._swept(asked, "Tracing features"):
@@ -203,7 +205,7 @@ class _RowFinding:
                     self._tell(len(self.logits.numbers) + done.count, build)
         except Cancelled:
             raise _InterruptedError(build()) from None
-        return build()
+        return self._table(self._by_layer(asked, done.which, done.rows))
 
     def _layer_by_layer(self, table: RowTable) -> RowTable:
         assert self.plan.quota is not None
@@ -223,7 +225,7 @@ class _RowFinding:
                     done.rows.append(rows)
             except Cancelled:
                 interrupted = True
-            for number, finished in self._by_layer(asked, done).items():
+            for number, finished in self._by_layer(asked, done.which, done.rows).items():
                 self._add_layer(table, number, finished)
             if interrupted:
                 raise _InterruptedError(table)
@@ -274,20 +276,20 @@ class _RowFinding:
             yield batches[number], rows
         self.steps_done += sum(steps)
 
-    def _by_layer(self, asked: _Asked, done: _Done) -> dict[int, LayerRows]:
-        if not done.which:
+    def _by_layer(self, asked: _Asked, batches: list[NDArray[np.int64]], found: list[Rows]) -> dict[int, LayerRows]:
+        """The rows `found` for these of the asked, batch by batch, as one block a layer; `found` is emptied."""
+        if not batches:
             return {}
-        which = np.concatenate(done.which)
         # Asked features are by falling layer and rising number, and so are the finished ones in their order.
-        order = np.argsort(which)
-        which, device = which[order], asked.vectors.device
-        rows = Rows.join(done.rows)
+        which, device = np.sort(np.concatenate(batches)), asked.vectors.device
+        places = [torch.as_tensor(np.searchsorted(which, batch), device=device) for batch in batches]
+        rows = Rows.in_order(found, places)
         layers = {}
         for layer in np.unique(asked.layer[which]):
             here = np.flatnonzero(asked.layer[which] == layer)
             numbers = torch.as_tensor(asked.number[which[here]], device=device)
             features = self.model.features[layer]
-            mine = rows[torch.as_tensor(order[here], device=device)]
+            mine = rows[here[0] : here[-1] + 1]
             self._add_own(mine, features.own_bias(numbers))
             layers[int(layer)] = LayerRows(numbers, mine, features.values(numbers))
         return layers
@@ -297,15 +299,17 @@ class _RowFinding:
 
     def _spread(self, table: RowTable, rows: Rows, share: Tensor) -> None:
         """Pass each row's influence on to its sources by share of |edge|; bias may be left out of it."""
-        kept = rows.kept.abs()
-        total = rows.absolute
-        if self.without is not None:
-            total = total - kept[:, self.without].sum(-1, dtype=torch.float64)
-            kept[:, self.without] = 0
-        factor = share / total.clamp_min(1e-30)
-        table.influence += factor.to(kept.dtype) @ kept
-        inside = kept.sum(-1, dtype=torch.float64)
-        table.outside += float((factor * (total - inside)).sum())
+        some = max(SPREAD_NUMBERS // max(rows.kept.shape[1], 1), 1)
+        parts = (torch.split(one, some) for one in (rows.kept, rows.absolute, share))
+        for signed, total, of in zip(*parts, strict=True):
+            kept = signed.abs()
+            if self.without is not None:
+                total = total - kept[:, self.without].sum(-1, dtype=torch.float64)
+                kept[:, self.without] = 0
+            factor = of / total.clamp_min(1e-30)
+            table.influence += factor.to(kept.dtype) @ kept
+            inside = kept.sum(-1, dtype=torch.float64)
+            table.outside += float((factor * (total - inside)).sum())
 
     def _tell(self, n_rows: int, build: Callable[[], RowTable]) -> None:
         if self.found is not None:

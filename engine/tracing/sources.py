@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from engine.dictionaries.features import LayerFeatures
+from engine.models.memory import available_bytes
 
-# All layers' rows are laid out once where together they take at most this; beyond, those of a band when it is passed.
+# All layers' rows are laid out once where together they take at most this, and a quarter of what is free; beyond,
+# those of a band when it is passed.
 KEPT_BYTES = 1 << 30
 BAND = 64  # positions, so that their rows are gathered in one go
 
@@ -105,7 +107,8 @@ def list_all(
         found.append(list_sources(here, bias, n_positions) if only else None)
         d = max([d] + [v.shape[1] for v in (here.error, here.bias) if v is not None])
     numbers = sum(one.starts[-1] for one in found if one is not None) * d
-    if numbers * features[0].activation.element_size() > KEPT_BYTES:
+    activation = features[0].activation
+    if numbers * activation.element_size() > min(KEPT_BYTES, available_bytes(activation.device) // 4):
         return tuple(found)
     return tuple(None if one is None else one.laid_out() for one in found)
 

@@ -1,9 +1,11 @@
-"""What traces really take of memory beside what is estimated before they start. Run by hand, on Linux.
+"""What traces really take of memory beside what is estimated. Run by hand, on Linux.
 
     python -m tests.benchmarks.memory_estimate [TOKENS ...] [--nodes N] [--features NAME]
 
 Each trace runs in a process of its own: the model and the dictionary are loaded, a trace of three tokens warms the
-libraries up, then the highest resident memory of one trace is compared with what was resident before it.
+libraries up, then the highest resident memory of one trace is compared with what was resident before it. The estimate
+is made before a trace starts; what the active features of a transcoder write is known once they are: what must be kept
+of it is asked for then, what is kept for speed alone only where there is room.
 """
 
 from __future__ import annotations
@@ -28,9 +30,11 @@ TEXT = "The capital of Texas is Austin and the capital of France is Paris, which
 def measure(source: str, tokens: int, nodes: int) -> dict[str, float]:
     """Peak and estimate of one trace, in bytes; inside its own process."""
     from engine.dictionaries import load_features
+    from engine.dictionaries.transcoder_set import TranscoderFeatures, room_needed
     from engine.models import load_model
     from engine.tracing import Prompt, Target, TraceSpec, trace
     from engine.tracing.memory import estimate_bytes
+    from engine.tracing.sources import KEPT_BYTES
 
     model = load_model(MODEL, device="cpu")
     features = load_features(source, model, trust=True)
@@ -46,7 +50,13 @@ def measure(source: str, tokens: int, nodes: int) -> dict[str, float]:
     before = spoken.peak_reset()
     result = trace(model, features, spec(tokens, nodes))
     peak = spoken.peak() - before
+    written = 0
+    if isinstance(features, TranscoderFeatures):
+        layers = features.read(model.recordings.record(model.weights, ids, first_position=1))
+        listed = sum(layer.rows_bytes for layer in layers if layer.can_list)
+        written = room_needed(layers) + (listed if listed <= KEPT_BYTES else 0)
     return {
+        "written": written,
         "peak": peak,
         "estimate": estimate_bytes(model, tokens, spec(tokens, nodes), neurons=not features.has_errors),
         "nodes": result.graph.n_nodes,
@@ -75,8 +85,9 @@ def main() -> None:
                 done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
                 one = json.loads(done.stdout.splitlines()[-1])
                 sys.stdout.write(
-                    f"{Path(source).name:21} {tokens:4} tokens  estimate {one['estimate'] / 2**20:7.0f} MB  "
-                    f"peak {one['peak'] / 2**20:7.0f} MB  peak/estimate {one['peak'] / one['estimate']:.2f}\n"
+                    f"{Path(source).name:21} {tokens:4} tokens  estimate {one['estimate'] / 2**20:6.0f} MB  "
+                    f"features {one['written'] / 2**20:6.0f} MB  peak {one['peak'] / 2**20:6.0f} MB  "
+                    f"peak / both {one['peak'] / (one['estimate'] + one['written']):.2f}\n"
                 )
                 sys.stdout.flush()
 
