@@ -190,9 +190,11 @@ class Soak:
             "open_folder": sometimes(lambda: self.folder),
             "open_file": sometimes(some_file),
             "text": sometimes(some_text),
+            "long_text": sometimes(some_text),
             "number": lambda parent, title, question, before, low, high: die.choice((None, before, low, high)),
             "choice": lambda parent, title, question, options: die.choice((None, *range(len(options)))),
             "confirm": lambda *arguments: die.random() < 0.5,
+            "leave": lambda *arguments: die.choice((None, True, False)),
             "tell": lambda *arguments: None,
         }
 

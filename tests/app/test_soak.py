@@ -8,6 +8,7 @@ import pytest
 from PySide6.QtCore import qWarning
 
 from app.commands.registry import Command
+from app.dialogs import Ask
 from app.window import MainWindow
 from tests.app.soak import Soak, watched
 
@@ -20,6 +21,12 @@ def test_random_commands_leave_no_traceback_and_no_warning(window: MainWindow, t
         soak.run(120)
     assert not soak.faults, "\n".join(soak.faults)
     assert len(soak.done) > 20
+
+
+def test_every_question_of_the_window_is_answered(window: MainWindow, tmp_path: Path) -> None:
+    """One that is not would wait for ever; `may_replace` itself asks `confirm`."""
+    questions = {name for name in vars(Ask) if not name.startswith("_")}
+    assert set(Soak(window, tmp_path, 0).answers()) == questions - {"may_replace"}
 
 
 def test_it_notices_errors_and_warnings(window: MainWindow, tmp_path: Path) -> None:
