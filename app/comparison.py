@@ -138,6 +138,11 @@ class Pairing:
         ]
         return f"{' | '.join(dict.fromkeys(words))}  {number(position - graph.n_positions)}"
 
+    @property
+    def measure(self) -> str:
+        """What the graphs call how much passes through a node: "influence" or "relevance"."""
+        return self.left.graph.measure
+
     def differences(self, row: int) -> str:
         """What is different about a node that both have."""
         if self.mark[row] != Mark.CHANGED:
@@ -145,7 +150,7 @@ class Pairing:
         found = self.comparison
         named = (
             (found.activation_changed, "activation"),
-            (found.influence_changed, "influence"),
+            (found.influence_changed, self.measure),
             (found.edges_changed, "inputs"),
         )
         return ", ".join(word for changed, word in named if changed[row])  # shared rows come first, in this order

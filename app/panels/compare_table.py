@@ -121,14 +121,11 @@ class CompareModel(RowsModel):
 
     def title(self, section: int) -> str:
         """See COLUMNS."""
-        found = self.pairing
-        neurons = found is not None and found.left.graph.measure == "relevance"
-        title = COLUMNS[section].replace("Influence", "Relevance") if neurons else COLUMNS[section]
-        return title + SIDES.get(section, "")
+        return self._named(COLUMNS[section]) + SIDES.get(section, "")
 
     def explained(self, section: int) -> str:
         """What a column means."""
-        return _EXPLAINED[section]
+        return self._named(_EXPLAINED[section])
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
         """One cell."""
@@ -155,6 +152,11 @@ class CompareModel(RowsModel):
         if column == 2:
             return found.place(row)
         return found.differences(row) if column == 4 else self._label(row)
+
+    def _named(self, words: str) -> str:
+        """Words with the graphs' own name for influence in them."""
+        measure = self.pairing.measure if self.pairing is not None else "influence"
+        return words.replace("influence", measure).replace("Influence", measure.capitalize())
 
     @staticmethod
     def _amount(found: Pairing, row: int, column: int) -> str:

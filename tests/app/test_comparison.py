@@ -354,3 +354,26 @@ def test_both_themes_and_large_text_clip_nothing(page: ComparePage, two: MainWin
         tops = [canvas.mapTo(page, QPoint(0, 0)).y() for canvas in (page.left, page.right)]
         assert tops[0] == tops[1]
     assert page.left.width() > 150 and page.right.width() > 150
+
+
+def test_graphs_of_neurons_speak_of_relevance(
+    window: MainWindow, graph: AttributionGraph, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    neurons = replace(graph, measure="relevance")
+    influence = neurons.influence.copy()
+    changed = neurons.of_kind(NodeKind.FEATURE)[:3]
+    influence[changed] *= 5
+    window.session.add_trace(as_trace(neurons), "one", "neurons")
+    window.session.add_trace(as_trace(replace(neurons, influence=influence)), "other", "neurons")
+    monkeypatch.setattr(Ask, "choice", lambda *arguments: 0)
+    window.session.set_view(node_threshold=1.0)
+    window.registry.run("trace.compare")
+    qtbot.waitUntil(lambda: window.comparison.pairing is not None, timeout=SECONDS)
+    model = window.area.compare.table.model()
+    across, what = Qt.Orientation.Horizontal, Qt.ItemDataRole
+    said = {model.index(row, 4).data() for row in range(model.rowCount())}
+    assert said == {"", "relevance"}
+    assert model.headerData(5, across) == "Relevance left"
+    tips = [str(model.headerData(section, across, what.ToolTipRole)) for section in range(model.columnCount())]
+    assert any("relevance 2 times" in one for one in tips)
+    assert not any("nfluence" in one for one in tips)
