@@ -33,6 +33,8 @@ KIND_NAMES = tuple(kind.name.lower() for kind in NodeKind)
 EMBEDDING_LAYER = -1
 # The bias node that holds what the targets themselves add (encoder biases) belongs to no position.
 NO_POSITION = -1
+# Edges that are gone through at once: what a step widens or copies then stays small and in the caches.
+EDGES_AT_ONCE = 2**18
 
 
 @dataclass(frozen=True)
@@ -96,15 +98,21 @@ class AttributionGraph:
     @cached_property
     def row_start(self) -> NDArray[np.int64]:
         """(N + 1,): the edges into node t are row_start[t] : row_start[t + 1]."""
-        return np.searchsorted(self.target, np.arange(self.n_nodes + 1)).astype(np.int64)
+        # Of the same type as the targets: they would be copied otherwise.
+        return np.searchsorted(self.target, np.arange(self.n_nodes + 1, dtype=self.target.dtype)).astype(np.int64)
 
     def sum_by_target(self, amount: NDArray[np.floating | np.bool_]) -> NDArray[np.float64]:
         """(N,) sums over the edges into each node of an amount (E,) that each edge has; 0 where there is no edge."""
         total = np.zeros(self.n_nodes)
         rows = np.flatnonzero(np.diff(self.row_start))
-        if len(rows):
-            # Rows lie one behind the other: several times as fast as adding edge by edge.
-            total[rows] = np.add.reduceat(amount, self.row_start[rows], dtype=np.float64)
+        start, end = self.row_start[rows], self.row_start[rows + 1]
+        first = 0
+        while first < len(rows):
+            last = max(int(np.searchsorted(end, start[first] + EDGES_AT_ONCE)), first + 1)
+            # Rows lie one behind the other: several times as fast as adding edge by edge. Each piece becomes float64.
+            some = amount[start[first] : end[last - 1]]
+            total[rows[first:last]] = np.add.reduceat(some, start[first:last] - start[first], dtype=np.float64)
+            first = last
         return total
 
     @cached_property

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.graphs.graph import AttributionGraph, NodeKind
+from engine.graphs.graph import EDGES_AT_ONCE, AttributionGraph, NodeKind
 
 
 def target_weight(graph: AttributionGraph) -> NDArray[np.float64]:
@@ -60,13 +60,20 @@ def influence(graph: AttributionGraph, *, count_rest: bool = True) -> NDArray[np
 
 
 def _from_the_top(graph: AttributionGraph) -> list[slice] | list[NDArray[np.int64]]:
-    """The edges of each target's layer, the highest layer first: slices where rows lie by layer, as in most graphs."""
+    """The edges of each target's layer, the highest layer first: slices where rows lie by layer, as in most graphs.
+
+    A layer's edges come in pieces: none of them leads to another of the same layer.
+    """
     rows = np.flatnonzero(np.diff(graph.row_start))
     depth = graph.layer[rows]
     if not len(rows) or (np.diff(depth) < 0).any():
         return _sorted_from_the_top(graph.layer[graph.target])
     ends = [0, *graph.row_start[rows[np.flatnonzero(np.diff(depth)) + 1]].tolist(), graph.n_edges]
-    return [slice(first, last) for first, last in zip(ends[-2::-1], ends[:0:-1], strict=True)]
+    return [
+        slice(start, min(start + EDGES_AT_ONCE, last))
+        for first, last in zip(ends[-2::-1], ends[:0:-1], strict=True)
+        for start in range(first, last, EDGES_AT_ONCE)
+    ]
 
 
 def _sorted_from_the_top(depth: NDArray[np.integer]) -> list[NDArray[np.int64]]:

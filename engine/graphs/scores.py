@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.graphs.graph import AttributionGraph, NodeKind
+from engine.graphs.graph import EDGES_AT_ONCE, AttributionGraph, NodeKind
 from engine.graphs.influence import propagate, row_scale, target_weight
 
 
@@ -39,13 +39,13 @@ def scores(graph: AttributionGraph, *, compatible: bool = False, kept: NDArray[n
         return Scores(None, None)
     size = np.abs(graph.weight)
     if compatible:
-        size[graph.kind[graph.source] == NodeKind.BIAS] = 0
+        _leave_out(size, graph, graph.kind == NodeKind.BIAS)
     scale = row_scale(graph, size, count_rest=not compatible)
     ended = np.zeros(graph.n_nodes, dtype=np.bool_) if kept is None else (graph.kind == NodeKind.FEATURE) & ~kept
     scale[ended] = 0
     influence = propagate(graph, size, scale=scale)
     is_error = (graph.kind == NodeKind.ERROR) | ended
-    size[~is_error[graph.source]] = 0
+    _leave_out(size, graph, ~is_error)
     from_error = graph.sum_by_target(size) * scale
     flow = influence + target_weight(graph)
     lost = 0.0
@@ -62,3 +62,10 @@ def scores(graph: AttributionGraph, *, compatible: bool = False, kept: NDArray[n
         replacement=embedded / (embedded + wrong) if embedded + wrong > 0 else None,
         completeness=float(((1 - from_error) * flow).sum() / flow.sum()) if flow.sum() > 0 else None,
     )
+
+
+def _leave_out(size: NDArray[np.floating], graph: AttributionGraph, which: NDArray[np.bool_]) -> None:
+    """Set the `size` (E,) of edges from these nodes (N,) to 0, some at a time: a look-up widens the nodes' numbers."""
+    for first in range(0, len(size), EDGES_AT_ONCE):
+        some = slice(first, first + EDGES_AT_ONCE)
+        size[some][which[graph.source[some]]] = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from itertools import pairwise, starmap
 
 import numpy as np
 import torch
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.dictionaries.features import LayerFeatures
-from engine.graphs.graph import EMBEDDING_LAYER, NO_POSITION, AttributionGraph, NodeKind
+from engine.graphs.graph import EDGES_AT_ONCE, EMBEDDING_LAYER, NO_POSITION, AttributionGraph, NodeKind
 from engine.tracing.columns import Columns
+from engine.tracing.found_rows import Rows
 from engine.tracing.relevance import Relevance
-from engine.tracing.rows import LayerRows, RowTable
+from engine.tracing.rows import RowTable
 from engine.tracing.targets import TargetSet
 from engine.tracing.workers import MOST_WORKERS
 
@@ -150,9 +151,7 @@ def _connect(
     sources = np.flatnonzero(column >= 0)
     blocks = [block for _, block in sorted(table.layers.items())] + [table.logits]
     traced = np.concatenate([np.flatnonzero(kind == NodeKind.FEATURE), np.flatnonzero(kind == NodeKind.LOGIT)])
-    edges_of = partial(_edges_of, column=column[sources], number=sources.astype(np.int32))
-    with ThreadPoolExecutor(min(torch.get_num_threads(), MOST_WORKERS)) as pool:
-        edges = _joined(list(pool.map(edges_of, blocks)))
+    edges = SortedEdges([block.rows for block in blocks], column[sources], sources.astype(np.int32))
     return AttributionGraph(
         kind=kind,
         layer=np.concatenate(nodes.layer).astype(np.int32),
@@ -177,49 +176,44 @@ def _connect(
     )
 
 
-@dataclass(frozen=True)
-class _Edges:
-    """The edges of a block of rows, row by row by falling size: the node of each one's source; how many a row has."""
+class SortedEdges:
+    """The edges of blocks of rows, row by row by falling size: each one's source, a node, and how many a row has.
 
-    source: NDArray[np.int32]
-    count: NDArray[np.int64]
-    weight: NDArray[np.float32]
-    rest: NDArray[np.float32]
-    rest_absolute: NDArray[np.float32]
+    Only sources in one of these columns are taken, nodes by `number`; what other columns hold is the rest. Edges are
+    counted first and then written to their place: there may be millions of them.
+    """
 
+    def __init__(self, blocks: Sequence[Rows], column: NDArray[np.int64], number: NDArray[np.int32]) -> None:
+        self._column, self._number = column, number
+        some = max(EDGES_AT_ONCE // max(len(column), 1), 1)
+        parts = [rows for block in blocks for rows in block.split(some)]
+        first = np.cumsum([0, *(len(part.signed) for part in parts)])
+        self.rest, self.rest_absolute = np.empty(first[-1], np.float32), np.empty(first[-1], np.float32)
+        self.count = np.empty(first[-1], np.int64)
+        with ThreadPoolExecutor(min(torch.get_num_threads(), MOST_WORKERS)) as pool:
+            list(pool.map(self._measure, parts, starmap(slice, pairwise(first))))
+            start = np.concatenate([[0], np.cumsum(self.count)])[first]
+            self.source, self.weight = np.empty(start[-1], np.int32), np.empty(start[-1], np.float32)
+            list(pool.map(self._write, parts, starmap(slice, pairwise(start))))
 
-def _joined(blocks: list[_Edges]) -> _Edges:
-    """The edges of all rows. Each block is let go as soon as it is copied: there may be millions of them."""
-    count = np.concatenate([one.count for one in blocks])
-    source, weight = np.empty(count.sum(), np.int32), np.empty(count.sum(), np.float32)
-    rest = np.concatenate([one.rest for one in blocks])
-    rest_absolute = np.concatenate([one.rest_absolute for one in blocks])
-    first = 0
-    blocks.reverse()
-    while blocks:
-        block = blocks.pop()
-        last = first + len(block.source)
-        source[first:last], weight[first:last] = block.source, block.weight
-        first = last
-    return _Edges(source, count, weight, rest, rest_absolute)
-
-
-def _edges_of(block: LayerRows, column: NDArray[np.int64], number: NDArray[np.int32]) -> _Edges:
-    """Those whose source is one of these columns, nodes by `number`; what other columns hold is the rest."""
-    kept = block.rows.kept.cpu().numpy().take(column, axis=1)
-    rest = block.rows.signed.cpu().numpy() - kept.sum(-1, dtype=np.float64)
-    rest_absolute = block.rows.absolute.cpu().numpy() - np.abs(kept).sum(-1, dtype=np.float64)
-    filled = np.flatnonzero(kept.any(axis=0))
-    kept = kept.take(filled, axis=1).astype(np.float32, copy=False)
-    order, count = _strongest_first(kept)
-    return _Edges(
-        number[filled][order],
-        count,
-        kept[np.repeat(np.arange(len(kept)), count), order],
-        rest.astype(np.float32),
+    def _measure(self, part: Rows, rows: slice) -> None:
+        kept = self._kept(part)
+        rest_absolute = part.absolute.cpu().numpy() - np.abs(kept).sum(-1, dtype=np.float64)
+        self.rest[rows] = part.signed.cpu().numpy() - kept.sum(-1, dtype=np.float64)
         # Rounding may leave a tiny negative difference where nothing is left out.
-        np.maximum(rest_absolute, 0).astype(np.float32),
-    )
+        self.rest_absolute[rows] = np.maximum(rest_absolute, 0)
+        self.count[rows] = np.count_nonzero(kept.astype(np.float32, copy=False), axis=1)
+
+    def _write(self, part: Rows, edges: slice) -> None:
+        kept = self._kept(part)
+        filled = np.flatnonzero(kept.any(axis=0))
+        kept = kept.take(filled, axis=1).astype(np.float32, copy=False)
+        order, count = _strongest_first(kept)
+        self.source[edges] = self._number[filled][order]
+        self.weight[edges] = kept[np.repeat(np.arange(len(kept)), count), order]
+
+    def _kept(self, part: Rows) -> NDArray[np.floating]:
+        return part.kept.cpu().numpy().take(self._column, axis=1)
 
 
 def _strongest_first(edges: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

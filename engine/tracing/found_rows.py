@@ -34,24 +34,18 @@ class Rows:
         return Rows(self.kept[index], self.signed[index], self.absolute[index])
 
     @staticmethod
-    def in_order(parts: list[Rows], places: list[Tensor]) -> Rows:
-        """The rows of several batches at the places (n,) of each, which together are 0 .. N - 1.
+    def room(n: int, columns: Columns, like: Tensor) -> Rows:
+        """Room for n rows that are `put` there later; memory is only taken as they come."""
+        wide = torch.empty(n, dtype=torch.float64, device=like.device)
+        return Rows(like.new_empty(n, columns.count), wide, wide.clone())
 
-        `parts` is emptied: a batch is let go as soon as it is copied, for rows may be long.
-        """
-        first, count = parts[0], sum(map(len, places))
-        rows = Rows(
-            first.kept.new_empty(count, first.kept.shape[1]),
-            first.signed.new_empty(count),
-            first.absolute.new_empty(count),
-        )
-        parts.reverse()
-        for place in places:
-            part = parts.pop()
-            rows.kept[place] = part.kept
-            rows.signed[place] = part.signed
-            rows.absolute[place] = part.absolute
-        return rows
+    def put(self, where: Tensor, rows: Rows) -> None:
+        """Copy rows to the places `where` (n,)."""
+        self.kept[where], self.signed[where], self.absolute[where] = rows.kept, rows.signed, rows.absolute
+
+    def split(self, most: int) -> list[Rows]:
+        """All rows, at most so many at once; they share these rows' numbers."""
+        return [self[first : first + most] for first in range(0, len(self.signed), most)]
 
     @staticmethod
     def join(parts: list[Rows]) -> Rows:

@@ -37,6 +37,10 @@ class FrozenModel:
         alone = [not writers for writers in self.cross_writers]
         return list_all(self.features, self.attention_bias, alone, len(self.embedding))
 
+    def let_go_of_rows(self) -> None:
+        """Give back what `listed` holds; it is laid out anew should it be asked for again."""
+        vars(self).pop("listed", None)
+
     @cached_property
     def foldable(self) -> bool:
         """Whether the first position only feeds constants to the others, so that no gradient need be carried there."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -61,7 +61,7 @@ class RowTable:
 # How many rows of a sweep with bfloat16 operands are checked, about.
 CHECKED_ROWS = 32
 # Edges whose sizes are taken at once while influence is passed on.
-SPREAD_NUMBERS = 2**22
+SPREAD_NUMBERS = 2**20
 
 # found(n, build): n rows are there, and `build` makes a valid table of them.
 Found = Callable[[int, Callable[[], RowTable]], None]
@@ -99,16 +99,21 @@ class _Asked:
     vectors: Tensor  # (n, d)
 
 
-@dataclass
 class _Done:
-    """Finished batches: which of the asked, and their rows."""
+    """The rows of what was asked, in its order, as batches of them are finished."""
 
-    which: list[NDArray[np.int64]] = field(default_factory=list)
-    rows: list[Rows] = field(default_factory=list)
+    def __init__(self, asked: _Asked, columns: Columns) -> None:
+        self.asked = asked
+        self.rows = Rows.room(len(asked.layer), columns, asked.vectors)
+        self.finished = np.zeros(len(asked.layer), dtype=np.bool_)
+
+    def add(self, which: NDArray[np.int64], rows: Rows) -> None:
+        self.rows.put(torch.as_tensor(which, device=rows.kept.device), rows)
+        self.finished[which] = True
 
     @property
     def count(self) -> int:
-        return sum(map(len, self.which))
+        return int(self.finished.sum())
 
 
 class _RowFinding:
@@ -192,20 +197,19 @@ class _RowFinding:
 
     def _all_together(self) -> RowTable:
         asked = self._asked({layer: self.columns.picked[layer] for layer in range(self.top + 1)})
-        done = _Done()
+        done = _Done(asked, self.columns)
 
         def build() -> RowTable:
-            return self._table(self._by_layer(asked, done.which, list(done.rows)))
+            return self._table(self._by_layer(done))
 
         try:
             for which, rows in self._swept(asked, "Tracing features"):
-                done.which.append(which)
-                done.rows.append(rows)
+                done.add(which, rows)
                 if done.count < len(asked.layer):
                     self._tell(len(self.logits.numbers) + done.count, build)
         except Cancelled:
             raise _InterruptedError(build()) from None
-        return self._table(self._by_layer(asked, done.which, done.rows))
+        return build()
 
     def _layer_by_layer(self, table: RowTable) -> RowTable:
         assert self.plan.quota is not None
@@ -217,15 +221,15 @@ class _RowFinding:
             reserve = allowed - len(chosen)
             if not len(chosen):
                 continue
-            asked, done = self._asked({layer: self.columns.picked[layer][chosen]}), _Done()
+            asked = self._asked({layer: self.columns.picked[layer][chosen]})
+            done = _Done(asked, self.columns)
             interrupted = False
             try:
                 for which, rows in self._swept(asked, f"Tracing layer {layer}"):
-                    done.which.append(which)
-                    done.rows.append(rows)
+                    done.add(which, rows)
             except Cancelled:
                 interrupted = True
-            for number, finished in self._by_layer(asked, done.which, done.rows).items():
+            for number, finished in self._by_layer(done).items():
                 self._add_layer(table, number, finished)
             if interrupted:
                 raise _InterruptedError(table)
@@ -276,14 +280,11 @@ class _RowFinding:
             yield batches[number], rows
         self.steps_done += sum(steps)
 
-    def _by_layer(self, asked: _Asked, batches: list[NDArray[np.int64]], found: list[Rows]) -> dict[int, LayerRows]:
-        """The rows `found` for these of the asked, batch by batch, as one block a layer; `found` is emptied."""
-        if not batches:
-            return {}
-        # Asked features are by falling layer and rising number, and so are the finished ones in their order.
-        which, device = np.sort(np.concatenate(batches)), asked.vectors.device
-        places = [torch.as_tensor(np.searchsorted(which, batch), device=device) for batch in batches]
-        rows = Rows.in_order(found, places)
+    def _by_layer(self, done: _Done) -> dict[int, LayerRows]:
+        """The finished rows as one block a layer. Once all are, the blocks share their numbers with `done`."""
+        asked, which, device = done.asked, np.flatnonzero(done.finished), done.rows.kept.device
+        every = len(which) == len(done.finished)
+        rows = done.rows if every else done.rows[torch.as_tensor(which, device=device)]
         layers = {}
         for layer in np.unique(asked.layer[which]):
             here = np.flatnonzero(asked.layer[which] == layer)
@@ -300,9 +301,8 @@ class _RowFinding:
     def _spread(self, table: RowTable, rows: Rows, share: Tensor) -> None:
         """Pass each row's influence on to its sources by share of |edge|; bias may be left out of it."""
         some = max(SPREAD_NUMBERS // max(rows.kept.shape[1], 1), 1)
-        parts = (torch.split(one, some) for one in (rows.kept, rows.absolute, share))
-        for signed, total, of in zip(*parts, strict=True):
-            kept = signed.abs()
+        for part, of in zip(rows.split(some), torch.split(share, some), strict=True):
+            kept, total = part.kept.abs(), part.absolute
             if self.without is not None:
                 total = total - kept[:, self.without].sum(-1, dtype=torch.float64)
                 kept[:, self.without] = 0

@@ -143,6 +143,8 @@ def trace(
             found=None if hand_out is None else found,
         )
         progress("Building the graph", 0.98)
+        # They may take as much as the graph.
+        swept.model.let_go_of_rows()
         graph = finish(swept, prediction)
     progress("Done", 1.0)
     return Trace(graph, graph.meta, spec)

@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from engine.tracing.assembly import _edges_of
+from engine.tracing import assembly
 from engine.tracing.found_rows import Rows
-from engine.tracing.rows import LayerRows
 
 # Sizes that meet again, both signs, both zeros, and what lies between the smallest numbers.
 WEIGHTS = st.sampled_from([0.0, -0.0, 1.0, -1.0, 2.5, -2.5, 1e-30, -1e-45, 1e37]) | st.floats(-4, 4, width=32)
 
 
-def block(kept: NDArray[np.float32]) -> LayerRows:
-    rows = Rows(torch.from_numpy(kept), torch.zeros(len(kept)).double(), torch.zeros(len(kept)).double())
-    rows.signed += rows.kept.sum(-1, dtype=torch.float64)
-    rows.absolute += rows.kept.abs().sum(-1, dtype=torch.float64)
-    return LayerRows(torch.arange(len(kept)), rows, rows.signed)
+def rows(kept: NDArray[np.float32]) -> Rows:
+    found = Rows(torch.from_numpy(kept), torch.zeros(len(kept)).double(), torch.zeros(len(kept)).double())
+    found.signed += found.kept.sum(-1, dtype=torch.float64)
+    found.absolute += found.kept.abs().sum(-1, dtype=torch.float64)
+    return found
 
 
-@given(arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 12)), elements=WEIGHTS), st.data())
+@given(arrays(np.float32, st.tuples(st.integers(1, 6), st.integers(1, 12)), elements=WEIGHTS), st.data())
 def test_rows_are_in_falling_order_and_whole(kept: NDArray[np.float32], data: st.DataObject) -> None:
     n_columns = kept.shape[1]
     column = np.array(data.draw(st.permutations(range(n_columns)))[: data.draw(st.integers(1, n_columns))])
-    edges = _edges_of(block(kept), column, np.arange(len(column), dtype=np.int32) + 100)
+    whole, cut = rows(kept), data.draw(st.integers(0, len(kept)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(assembly, "EDGES_AT_ONCE", data.draw(st.integers(1, 80)))
+        edges = assembly.SortedEdges([whole[:cut], whole[cut:]], column, np.arange(len(column), dtype=np.int32) + 100)
+    assert len(edges.count) == len(edges.rest) == len(edges.rest_absolute) == len(kept)
     first = 0
     for row, count in enumerate(edges.count):
         here = slice(first, first + int(count))
