@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QEvent, QPointF, Qt, QTimer, Signal, Slot
+from PySide6.QtCore import QEvent, QPointF, Qt, Signal, Slot
 from PySide6.QtGui import QFocusEvent, QKeyEvent, QResizeEvent
-from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from app.canvas.gathering import Gathering
 from app.canvas.hover_card import HoverCard
 from app.canvas.legend_bar import LegendBar
+from app.canvas.notice import notice
 from app.canvas.scene import NOTHING, GraphView, Group, Scene, SizeBy
 from app.canvas.shared_rows import SharedRows
 from app.canvas.surface import Surface
@@ -21,7 +23,6 @@ from engine.graphs.glyphs import describe
 from engine.graphs.graph import AttributionGraph
 
 ZOOM_STEP = 1.25
-REPEAT_MS = 40  # a key that is held comes up and goes down again within it, where the repetition is not marked as one
 EMPTY = (
     "No graph yet.\nWrite a prompt, choose the token to explain and press Trace: its attribution graph appears here."
 )
@@ -56,18 +57,14 @@ class GraphCanvas(QWidget):
         self.setAccessibleName("Attribution graph")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.held = False  # whether what was hovered stays so, wherever the pointer goes
-        self._grouping = False
-        self._let_go_of_g = QTimer(self)
-        self._let_go_of_g.setSingleShot(True)
-        self._let_go_of_g.setInterval(REPEAT_MS)
-        self._let_go_of_g.timeout.connect(self.end_grouping)
         self._empty_text, self._hidden_text = EMPTY, ALL_HIDDEN
         self._surface = Surface(self, current_theme())
         self._stage = self._surface.stage
         self._legend = LegendBar(self._surface, self)
         self._card = HoverCard(self)
-        self._banner = _notice(self, "groupingBanner")
-        self._empty = _notice(self, "emptyCanvas")
+        self._gathering = Gathering(self, self._surface)
+        self._gathering.requested.connect(self.groupRequested)
+        self._empty = notice(self, "emptyCanvas")
         self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._empty.setWordWrap(True)
         column = QVBoxLayout(self)
@@ -246,23 +243,11 @@ class GraphCanvas(QWidget):
 
     def begin_grouping(self) -> None:
         """From now on clicks (and Enter, for the selected node) gather nodes; the same as holding G."""
-        self._let_go_of_g.stop()
-        if self._stage.scene is not None and not self._grouping:
-            self._grouping = True
-            self._gather(NOTHING)
+        self._gathering.begin()
 
-    @Slot()
     def end_grouping(self, *, request: bool = True) -> None:
-        """Stop gathering; with `request` and two nodes or more (see `_gathered`) `groupRequested` is emitted."""
-        self._let_go_of_g.stop()
-        if not self._grouping:
-            return
-        nodes = self._gathered()
-        self._grouping, self._stage.grouping = False, ()
-        self._banner.hide()
-        self._surface.repaint_layers()
-        if request and len(nodes) >= 2:
-            self.groupRequested.emit(nodes)
+        """Stop gathering; with `request` and two nodes or more `groupRequested` is emitted."""
+        self._gathering.end(request=request)
 
     # -- the mouse ----------------------------------------------------------------------------------------------------
 
@@ -281,8 +266,8 @@ class GraphCanvas(QWidget):
         self.setFocus(Qt.FocusReason.MouseFocusReason)
         self._mark_focus(False)
         node = self._surface.node_at(pixel)
-        if self._grouping:
-            self._gather(node)
+        if self._gathering.on:
+            self._gathering.take(node)
         elif with_control:
             if node != NOTHING:
                 self.pinToggled.emit(node)
@@ -294,7 +279,7 @@ class GraphCanvas(QWidget):
         node = self._surface.node_at(pixel)
         if node == NOTHING:
             self.fit()
-        elif not self._grouping:
+        elif not self._gathering.on:
             self._surface.reveal(node, closer=True)
 
     @Slot(float, float)
@@ -323,9 +308,7 @@ class GraphCanvas(QWidget):
 
     def keyReleaseEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_G and not event.isAutoRepeat():
-            # WORKAROUND: some X servers (Xvfb, remote desktops) send a held key's repetitions without saying that they
-            # are; a real release has no press right behind it. Remove when Qt asks them for detectable repetition.
-            self._let_go_of_g.start()
+            self._gathering.let_go()
         else:
             super().keyReleaseEvent(event)
 
@@ -340,8 +323,8 @@ class GraphCanvas(QWidget):
             self.zoom_in()
         elif key == Qt.Key.Key_Minus:
             self.zoom_out()
-        elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self._grouping:
-            self._gather(selected)
+        elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self._gathering.on:
+            self._gathering.take(selected)
         elif key == Qt.Key.Key_P and selected != NOTHING:
             self.pinToggled.emit(selected)
         elif key == Qt.Key.Key_L and selected != NOTHING:
@@ -353,7 +336,7 @@ class GraphCanvas(QWidget):
         return True
 
     def _escape(self) -> bool:
-        if self._grouping:
+        if self._gathering.on:
             self.end_grouping(request=False)
         elif self.held:
             self.toggle_hold()
@@ -435,29 +418,6 @@ class GraphCanvas(QWidget):
             offset = QPointF(self._surface.pos())
             self._card.place(self._surface.pixel_of(scene.hovered) + offset, self.size())
 
-    def _gather(self, node: int) -> None:
-        """Take a node into the group being made, or out of it again."""
-        group = self._stage.grouping
-        if node in group:
-            self._stage.grouping = tuple(other for other in group if other != node)
-        elif node != NOTHING:
-            self._stage.grouping = (*group, node)
-        count = len(self._gathered())
-        nodes = "Click nodes to gather them" if not count else f"{count} node{'s' if count > 1 else ''} gathered"
-        if count > len(self._stage.grouping):
-            nodes += ", the selected one among them"
-        self._banner.setText(f"{nodes} · let go of G to make a group, Esc to leave")
-        self._banner.adjustSize()
-        self._banner.show()
-        self._banner.raise_()
-        self._place_notices()
-        self._surface.repaint_layers()
-
-    def _gathered(self) -> list[int]:
-        """The nodes of the group being made: a single one that was clicked goes with the selected one."""
-        nodes, selected = list(self._stage.grouping), self.selected()
-        return [selected, *nodes] if len(nodes) == 1 and selected not in (NOTHING, nodes[0]) else nodes
-
     def _describe(self) -> None:
         """The same in words, for screen readers."""
         scene = self._stage.scene
@@ -482,7 +442,7 @@ class GraphCanvas(QWidget):
 
     def _place_notices(self) -> None:
         self._empty.setGeometry(self.rect().adjusted(40, 20, -40, -20))
-        self._banner.move((self.width() - self._banner.width()) // 2, 52)
+        self._gathering.place()
 
     def _middle(self) -> QPointF:
         scene = self._stage.scene
@@ -491,13 +451,3 @@ class GraphCanvas(QWidget):
             if self._stage.inner.contains(pixel):
                 return pixel
         return self._stage.inner.center()
-
-
-def _notice(parent: QWidget, name: str) -> QLabel:
-    """A text over the drawing that the mouse goes through."""
-    label = QLabel(parent)
-    label.setObjectName(name)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-    label.hide()
-    return label
