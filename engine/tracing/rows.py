@@ -134,7 +134,8 @@ class _RowFinding:
         self.progress, self.cancel, self.found = progress, cancel, found
         self.top = model.n_layers - 1 if targets.layer is None else targets.layer
         counts = [len(numbers) for numbers in plan.picked] if plan.quota is None else plan.quota
-        self.all_steps = max(sum(count * (layer + 1) for layer, count in enumerate(counts)), 1)
+        own_steps = len(targets.vectors) * (self.top + 1)
+        self.all_steps = max(own_steps + sum(count * (layer + 1) for layer, count in enumerate(counts)), 1)
         self.steps_done = 0
 
     def run(self, keep_partial: bool) -> RowTable:
@@ -176,7 +177,14 @@ class _RowFinding:
         n = len(targets.vectors)
         layer = self.model.n_layers if targets.layer is None else targets.layer
         positions = torch.full((n,), targets.position, device=targets.vectors.device)
-        rows = sweep(self.floor, Batch(targets.vectors, (layer,) * n, positions), self.cancel, wide=wide)
+        steps = 0 if wide else n * (self.top + 1)
+        stage = "Measuring what bfloat16 changed" if wide else "Tracing the targets"
+
+        def passed(part: float) -> None:
+            self.progress(stage, min((self.steps_done + part * steps) / self.all_steps, 1.0))
+
+        rows = sweep(self.floor, Batch(targets.vectors, (layer,) * n, positions), self.cancel, passed, wide=wide)
+        self.steps_done += steps
         self._add_own(rows, targets.own_bias)
         return LayerRows(torch.arange(n, device=targets.vectors.device), rows, targets.value)
 

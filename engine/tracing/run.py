@@ -188,11 +188,12 @@ def sweep_prompt(
     try:
         if keep_partial or found is not None:
             # Nothing but the targets' own rows, before anything is ranked: what a person sees first.
-            early = first = _targets_alone(frozen, layers, targets, spec, recording, cancel)
+            told = part(progress, 0.08, 0.1)
+            early = first = _targets_alone(frozen, layers, targets, spec, recording, told, cancel)
             lap("first rows")
             if found is not None:
                 found(len(targets.vectors), lambda: first, prediction)
-        ranked = _ranked(features, spec, frozen, targets, recording, part(progress, 0.08, 0.15), cancel)
+        ranked = _ranked(features, spec, frozen, targets, recording, part(progress, 0.1, 0.15), cancel)
         plan = _plan(features, spec, ranked, layers)
         columns = _columns(frozen, layers, plan, recording)
         lap("ranking")
@@ -233,13 +234,14 @@ def _targets_alone(
     targets: TargetSet,
     spec: TraceSpec,
     recording: Recording,
+    progress: Progress,
     cancel: threading.Event | None,
 ) -> Swept:
     nothing = torch.zeros(0, dtype=torch.long, device=targets.vectors.device)
     plan = Plan((nothing,) * len(layers), None)
     columns = _columns(frozen, layers, plan, recording)
     count_bias = not spec.compatible
-    table = trace_rows(frozen, columns, plan, targets, count_bias=count_bias, progress=silent, cancel=cancel)
+    table = trace_rows(frozen, columns, plan, targets, count_bias=count_bias, progress=progress, cancel=cancel)
     return Swept(frozen, layers, columns, plan, targets, None, replace(table, complete=False))
 
 

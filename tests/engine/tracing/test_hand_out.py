@@ -107,12 +107,22 @@ def test_handing_out_keeps_to_its_share_of_the_time(cost_per_row: float) -> None
     assert np.diff(times).min() >= SPACING
 
 
-def test_progress_is_said_inside_a_batch() -> None:
+@pytest.mark.parametrize("handed_out", [False, True])
+def test_progress_is_said_inside_a_batch(handed_out: bool) -> None:
     """One layer of one batch is the longest that nothing is heard and a cancel waits."""
     said: list[tuple[str, float]] = []
     model = tiny_model("llama")
-    trace(model, features_of("llama", "relu"), SPEC, lambda *step: said.append(step))  # type: ignore[arg-type]
+    trace(
+        model,  # type: ignore[arg-type]
+        features_of("llama", "relu"),
+        SPEC,
+        lambda *step: said.append(step),
+        on_graph=(lambda graph: None) if handed_out else None,
+    )
     fractions = [fraction for _, fraction in said]
     assert fractions == sorted(fractions)
     top = [fraction for stage, fraction in said if stage == f"Tracing layer {model.weights.n_layers - 1}"]
     assert len(set(top)) >= model.weights.n_layers - 1
+    # The targets' own rows go through every layer, twice where the first of them are handed out before anything else.
+    own = [fraction for stage, fraction in said if stage == "Tracing the targets"]
+    assert len(set(own)) >= model.weights.n_layers * (2 if handed_out else 1)
