@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.dictionaries.features import LayerFeatures
-from engine.graphs.graph import EDGES_AT_ONCE, EMBEDDING_LAYER, NO_POSITION, AttributionGraph, NodeKind
+from engine.graphs.graph import EMBEDDING_LAYER, NO_POSITION, AttributionGraph, NodeKind
 from engine.tracing.columns import Columns
 from engine.tracing.found_rows import Rows
 from engine.tracing.relevance import Relevance
@@ -185,8 +185,7 @@ class SortedEdges:
 
     def __init__(self, blocks: Sequence[Rows], column: NDArray[np.int64], number: NDArray[np.int32]) -> None:
         self._column, self._number = column, number
-        some = max(EDGES_AT_ONCE // max(len(column), 1), 1)
-        parts = [rows for block in blocks for rows in block.split(some)]
+        parts = [rows for block in blocks for rows in block.in_pieces()]
         first = np.cumsum([0, *(len(part.signed) for part in parts)])
         self.rest, self.rest_absolute = np.empty(first[-1], np.float32), np.empty(first[-1], np.float32)
         self.count = np.empty(first[-1], np.int64)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from engine.dictionaries.features import Contraction
+from engine.graphs.graph import EDGES_AT_ONCE
 from engine.tracing.columns import Columns
 
 
@@ -43,9 +44,10 @@ class Rows:
         """Copy rows to the places `where` (n,)."""
         self.kept[where], self.signed[where], self.absolute[where] = rows.kept, rows.signed, rows.absolute
 
-    def split(self, most: int) -> list[Rows]:
-        """All rows, at most so many at once; they share these rows' numbers."""
-        return [self[first : first + most] for first in range(0, len(self.signed), most)]
+    def in_pieces(self) -> list[Rows]:
+        """All rows, some at once, whose edges are gone through together; they share these rows' numbers."""
+        some = max(EDGES_AT_ONCE // max(self.kept.shape[1], 1), 1)
+        return [self[first : first + some] for first in range(0, len(self.signed), some)]
 
     @staticmethod
     def join(parts: list[Rows]) -> Rows:

@@ -60,8 +60,6 @@ class RowTable:
 
 # How many rows of a sweep with bfloat16 operands are checked, about.
 CHECKED_ROWS = 32
-# Edges whose sizes are taken at once while influence is passed on.
-SPREAD_NUMBERS = 2**20
 
 # found(n, build): n rows are there, and `build` makes a valid table of them.
 Found = Callable[[int, Callable[[], RowTable]], None]
@@ -134,8 +132,8 @@ class _RowFinding:
         self.progress, self.cancel, self.found = progress, cancel, found
         self.top = model.n_layers - 1 if targets.layer is None else targets.layer
         counts = [len(numbers) for numbers in plan.picked] if plan.quota is None else plan.quota
-        own_steps = len(targets.vectors) * (self.top + 1)
-        self.all_steps = max(own_steps + sum(count * (layer + 1) for layer, count in enumerate(counts)), 1)
+        self.own_steps = len(targets.vectors) * (self.top + 1)
+        self.all_steps = max(self.own_steps + sum(count * (layer + 1) for layer, count in enumerate(counts)), 1)
         self.steps_done = 0
 
     def run(self, keep_partial: bool) -> RowTable:
@@ -177,11 +175,11 @@ class _RowFinding:
         n = len(targets.vectors)
         layer = self.model.n_layers if targets.layer is None else targets.layer
         positions = torch.full((n,), targets.position, device=targets.vectors.device)
-        steps = 0 if wide else n * (self.top + 1)
+        steps = 0 if wide else self.own_steps
         stage = "Measuring what bfloat16 changed" if wide else "Tracing the targets"
 
         def passed(part: float) -> None:
-            self.progress(stage, min((self.steps_done + part * steps) / self.all_steps, 1.0))
+            self._say(stage, part * steps)
 
         rows = sweep(self.floor, Batch(targets.vectors, (layer,) * n, positions), self.cancel, passed, wide=wide)
         self.steps_done += steps
@@ -268,7 +266,7 @@ class _RowFinding:
         def look() -> None:
             checkpoint(self.cancel)
             passed = sum(part * cost for part, cost in zip(share, steps, strict=True))
-            self.progress(stage, min((self.steps_done + passed) / self.all_steps, 1.0))
+            self._say(stage, passed)
 
         def work(number: int, stop: threading.Event) -> Rows:
             batch = batches[number]
@@ -308,8 +306,8 @@ class _RowFinding:
 
     def _spread(self, table: RowTable, rows: Rows, share: Tensor) -> None:
         """Pass each row's influence on to its sources by share of |edge|; bias may be left out of it."""
-        some = max(SPREAD_NUMBERS // max(rows.kept.shape[1], 1), 1)
-        for part, of in zip(rows.split(some), torch.split(share, some), strict=True):
+        parts = rows.in_pieces()
+        for part, of in zip(parts, torch.split(share, [len(part.signed) for part in parts]), strict=True):
             kept, total = part.kept.abs(), part.absolute
             if self.without is not None:
                 total = total - kept[:, self.without].sum(-1, dtype=torch.float64)
@@ -318,6 +316,10 @@ class _RowFinding:
             table.influence += factor.to(kept.dtype) @ kept
             inside = kept.sum(-1, dtype=torch.float64)
             table.outside += float((factor * (total - inside)).sum())
+
+    def _say(self, stage: str, passed: float) -> None:
+        """Progress: so many steps beyond those that are done."""
+        self.progress(stage, min((self.steps_done + passed) / self.all_steps, 1.0))
 
     def _tell(self, n_rows: int, build: Callable[[], RowTable]) -> None:
         if self.found is not None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from engine.tracing import assembly
+from engine.tracing import assembly, found_rows
 from engine.tracing.found_rows import Rows
 
 # Sizes that meet again, both signs, both zeros, and what lies between the smallest numbers.
@@ -30,7 +30,7 @@ def test_rows_are_in_falling_order_and_whole(kept: NDArray[np.float32], data: st
     column = np.array(data.draw(st.permutations(range(n_columns)))[: data.draw(st.integers(1, n_columns))])
     whole, cut = rows(kept), data.draw(st.integers(0, len(kept)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(assembly, "EDGES_AT_ONCE", data.draw(st.integers(1, 80)))
+        patch.setattr(found_rows, "EDGES_AT_ONCE", data.draw(st.integers(1, 80)))
         edges = assembly.SortedEdges([whole[:cut], whole[cut:]], column, np.arange(len(column), dtype=np.int32) + 100)
     assert len(edges.count) == len(edges.rest) == len(edges.rest_absolute) == len(kept)
     first = 0
